@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What every script of this directory needs: where the cache is, how to speak,
+# how to fail in one line, and how to take a lock. Sourced, never run.
+
+set -euo pipefail
+
+QEMU_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+TOP=$(dirname "$QEMU_DIR")
+CACHE=${NEURAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/neural-kmod}
+SUITE=trixie
+
+say() {
+	printf '[%4ds] %s\n' "$SECONDS" "$*" >&2
+}
+
+die() {
+	printf 'neural: %s\n' "$*" >&2
+	exit 1
+}
+
+# Remember what to call this run, for whoever waits for its lock.
+RUN_NAME=$(basename "$0")
+
+# Take the lock NAME until this process ends. One line says who holds it; the
+# wait is bounded so that a stuck run is noticed.
+#   take_lock NAME
+take_lock() {
+	local file=$CACHE/lock.$1 wait=${NEURAL_LOCK_WAIT:-1800} holder
+
+	mkdir -p "$CACHE" || die "cannot create $CACHE: set NEURAL_CACHE to a writable directory"
+	exec 9<>"$file"
+	if ! flock -n 9; then
+		holder=$(head -n 1 "$file")
+		if [ "$wait" -eq 0 ] || ! { say "waiting for ${holder:-another run} (lock $file)"; flock -w "$wait" 9; }; then
+			die "${holder:-another run} holds $file: wait for it, or end it"
+		fi
+	fi
+	printf 'pid %d (%s, since %s)\n' "$$" "$RUN_NAME" "$(date +%H:%M:%S)" >"$file"
+}
+
+drop_lock() {
+	: >&9
+	exec 9>&-
+}
+
+# Fail unless GIB gibibytes are free where the cache lies.
+#   need_space GIB
+need_space() {
+	local kib
+
+	mkdir -p "$CACHE" || die "cannot create $CACHE: set NEURAL_CACHE to a writable directory"
+	kib=${NEURAL_FREE_KIB:-$(df -Pk "$CACHE" | awk 'NR == 2 { print $4 }')}
+	[ "$kib" -ge $(($1 * 1024 * 1024)) ] ||
+		die "$((kib / 1048576)) GB free in $CACHE, $1 GB needed: free some, or set NEURAL_CACHE to another disk"
+}
+
+need_root() {
+	[ "$(id -u)" -eq 0 ] ||
+		die "the build root needs root (mount, chroot): run as root, or give KDIR=/path/to/kernel/build"
+}
+
+# The first words of a hash over standard input, for names in the cache.
+key() {
+	sha256sum | cut -c 1-12
+}
+
+# A long, quiet command: its output goes to a log; if it fails the end of the
+# log is shown.
+#   logged LOG COMMAND...
+logged() {
+	local log=$1 rc=0
+
+	shift
+	mkdir -p "$(dirname "$log")"
+	"$@" >"$log" 2>&1 9>&- || rc=$?
+	if [ "$rc" -ne 0 ]; then
+		tail -n 30 "$log" | sed 's/^/    /' >&2
+		return "$rc"
+	fi
+}
+
+# Directory of the build root for the package list as it stands now.
+root_dir() {
+	printf '%s/root-%s\n' "$CACHE" "$(grep -v '^#' "$QEMU_DIR/packages" | { echo "$SUITE 1"; cat; } | key)"
+}
