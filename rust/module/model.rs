@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A model as it is executed: plan, weights on their nodes, and scratch memory for every caller.
+//!
+//! A model never changes; a network replaces it by another one. Two kinds of scratch memory exist:
+//! one slot for each CPU and context, for models that are cheap enough to be run with preemption
+//! off, and a pool of slots that a task may wait for, for all others.
+//!
+//! Locks: `pool`, held for a few instructions by predictions only; nobody who loads or replaces a
+//! model takes it. Context: creation and drop: task, may sleep.
+
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+
+use kernel::{
+    new_condvar,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        CondVar,
+        Mutex, //
+    }, //
+};
+use neural_core::{
+    nnm,
+    plan::{
+        self,
+        Kernels,
+        Plan,
+        Step, //
+    }, //
+};
+
+use crate::{
+    failure::{
+        failure,
+        Failure,
+        Kind,
+        Outcome, //
+    },
+    sys::{
+        buf::{
+            NodeBuf,
+            Placement, //
+        },
+        cpu::{
+            self,
+            PreemptGuard, //
+        },
+        scratch::CpuScratch,
+        work::WorkSet, //
+    }, //
+};
+
+/// Multiply-accumulates up to which a prediction runs with preemption off, in any context
+/// (`NEURAL_ATOMIC_MACS`).
+pub(crate) const ATOMIC_MACS: u64 = 1 << 18;
+
+/// Largest model file, in bytes.
+pub(crate) const MAX_MODEL_BYTES: u64 = 256 << 20;
+
+/// Slots in the pool of a model that is too costly to run with preemption off, at the most.
+const POOL_SLOTS: usize = 16;
+
+/// Where a model's memory shall lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spread {
+    /// Weights near the node that loads, scratch near each CPU.
+    Local,
+    /// Everything page by page around the nodes.
+    Interleave,
+    /// Everything on one node.
+    Node(i32),
+}
+
+impl Spread {
+    fn weights(self) -> Placement {
+        match self {
+            Spread::Local => Placement::Near(cpu::current_node()),
+            Spread::Interleave => Placement::Interleaved(cpu::current_node()),
+            Spread::Node(node) => Placement::On(node),
+        }
+    }
+
+    fn scratch(self) -> Option<Placement> {
+        match self {
+            Spread::Local => None,
+            _ => Some(self.weights()),
+        }
+    }
+}
+
+/// One place to run a costly model in.
+pub(crate) struct PoolSlot {
+    scratch: NodeBuf,
+    work: WorkSet,
+}
+
+enum Scratch {
+    /// For each CPU and context.
+    Cpu(CpuScratch),
+    /// For tasks that may wait.
+    Pool,
+}
+
+/// A loaded model.
+#[pin_data]
+pub(crate) struct Model {
+    plan: Plan,
+    steps: KVVec<Step>,
+    weights: NodeBuf,
+    scratch: Scratch,
+    #[pin]
+    pool: Mutex<KVec<PoolSlot>>,
+    #[pin]
+    freed: CondVar,
+    pool_memory: usize,
+    pool_slots: usize,
+    /// One more with each model that a network gets.
+    pub(crate) generation: u32,
+    /// The element type of input and output, as the user ABI numbers it.
+    pub(crate) dtype: u32,
+    /// Elements of an input.
+    pub(crate) input_dim: u32,
+    /// Elements of an output.
+    pub(crate) output_dim: u32,
+}
+
+/// What is made before a model can be put into its place in memory.
+struct Parts {
+    plan: Plan,
+    steps: KVVec<Step>,
+    weights: NodeBuf,
+    dtype: u32,
+    input_dim: u32,
+    output_dim: u32,
+}
+
+/// The limits that a model file must keep.
+pub(crate) fn limits() -> nnm::Limits {
+    nnm::Limits {
+        max_bytes: MAX_MODEL_BYTES,
+        ..nnm::Limits::default()
+    }
+}
+
+impl Model {
+    /// Makes a model of a file that was parsed.
+    pub(crate) fn new(file: &nnm::Model<'_>, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
+        let refuse = |error| Failure::from_core(error, Kind::Model);
+        let mut steps = KVVec::from_elem(Step::EMPTY, file.op_count(), GFP_KERNEL)
+            .map_err(|_| Failure::memory("the plan", file.op_count()))?;
+        let plan = file.plan(&mut steps).map_err(refuse)?;
+        let mut weights = NodeBuf::new(plan.weight_bytes, spread.weights())
+            .map_err(|_| Failure::memory("weights", plan.weight_bytes))?;
+        file.pack(&steps, &plan, weights.as_mut_slice())
+            .map_err(refuse)?;
+        let parts = Parts {
+            plan,
+            steps,
+            weights,
+            // CAST: A small enum with the ABI's numbers.
+            dtype: file.dtype() as u32,
+            input_dim: file.input_dim(),
+            output_dim: file.output_dim(),
+        };
+        Self::assemble(parts, spread, generation)
+    }
+
+    /// The same model in memory placed anew.
+    pub(crate) fn placed(&self, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
+        let mut steps = KVVec::with_capacity(self.steps.len(), GFP_KERNEL)
+            .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
+        steps
+            .extend_from_slice(&self.steps, GFP_KERNEL)
+            .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
+        let mut weights = NodeBuf::new(self.plan.weight_bytes, spread.weights())
+            .map_err(|_| Failure::memory("weights", self.plan.weight_bytes))?;
+        weights
+            .as_mut_slice()
+            .copy_from_slice(self.weights.as_slice());
+        let parts = Parts {
+            plan: self.plan,
+            steps,
+            weights,
+            dtype: self.dtype,
+            input_dim: self.input_dim,
+            output_dim: self.output_dim,
+        };
+        Self::assemble(parts, spread, generation)
+    }
+
+    fn assemble(parts: Parts, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
+        let bytes = parts.plan.scratch_bytes;
+        let no_memory = |_| Failure::memory("scratch", bytes);
+        let mut slots = KVec::new();
+        let scratch = if parts.plan.macs <= ATOMIC_MACS {
+            Scratch::Cpu(CpuScratch::new(bytes, spread.scratch()).map_err(no_memory)?)
+        } else {
+            let count = (2 * cpu::online_count()).min(POOL_SLOTS);
+            for _ in 0..count {
+                let slot = PoolSlot {
+                    scratch: NodeBuf::new(bytes, spread.weights()).map_err(no_memory)?,
+                    work: WorkSet::new(1).map_err(no_memory)?,
+                };
+                slots
+                    .push(slot, GFP_KERNEL)
+                    .map_err(|_| Failure::memory("scratch", bytes))?;
+            }
+            Scratch::Pool
+        };
+        let pool_memory = slots.iter().map(|slot| slot.scratch.memory()).sum();
+        let pool_slots = slots.len();
+        Arc::pin_init(
+            pin_init!(Model {
+                plan: parts.plan,
+                steps: parts.steps,
+                weights: parts.weights,
+                scratch,
+                pool <- new_mutex!(slots, "neural_pool"),
+                freed <- new_condvar!("neural_pool_freed"),
+                pool_memory,
+                pool_slots,
+                generation,
+                dtype: parts.dtype,
+                input_dim: parts.input_dim,
+                output_dim: parts.output_dim,
+            }),
+            GFP_KERNEL,
+        )
+        .map_err(|_| Failure::memory("a model", core::mem::size_of::<Self>()))
+    }
+
+    /// The plan.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The steps of the plan.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether a prediction is cheap enough to run with preemption off.
+    pub(crate) fn is_atomic(&self) -> bool {
+        matches!(self.scratch, Scratch::Cpu(_))
+    }
+
+    /// Bytes of memory: plan, weights, scratch.
+    pub(crate) fn memory(&self) -> usize {
+        let scratch = match &self.scratch {
+            Scratch::Cpu(scratch) => scratch.memory(),
+            Scratch::Pool => self.pool_memory,
+        };
+        core::mem::size_of::<Self>()
+            + self.steps.len() * core::mem::size_of::<Step>()
+            + self.weights.memory()
+            + scratch
+    }
+
+    /// Pages on each node: of the weights, and of the scratch memory of idle slots.
+    pub(crate) fn count_nodes(&self, weights: &mut [usize], scratch: &mut [usize]) {
+        self.weights.count_nodes(weights);
+        match &self.scratch {
+            Scratch::Cpu(slots) => slots.count_nodes(scratch),
+            Scratch::Pool => {
+                for slot in self.pool.lock().iter() {
+                    slot.scratch.count_nodes(scratch);
+                }
+            }
+        }
+    }
+
+    fn execute<K: Kernels>(
+        &self,
+        kernels: &K,
+        scratch: &mut [u8],
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Outcome {
+        plan::run(
+            kernels,
+            &self.plan,
+            &self.steps,
+            self.weights.as_slice(),
+            scratch,
+            input,
+            output,
+        )
+        .map_err(|error| Failure::from_core(error, Kind::Input))
+    }
+
+    /// Runs a cheap model on the CPU that `guard` keeps the caller on. Any context but NMI.
+    pub(crate) fn run_here<K: Kernels>(
+        &self,
+        kernels: &K,
+        guard: &PreemptGuard,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Outcome {
+        let slot = match &self.scratch {
+            Scratch::Cpu(scratch) => scratch.take(guard),
+            Scratch::Pool => None,
+        };
+        match slot {
+            Some(mut slot) => self.execute(kernels, &mut slot, input, output),
+            None => Err(failure!(
+                EBUSY,
+                Context,
+                "predict: called from an NMI, or from within a prediction"
+            )),
+        }
+    }
+
+    /// Waits for a place to run a costly model in. Context: task, may sleep.
+    pub(crate) fn wait_slot(&self) -> Outcome<PoolGuard<'_>> {
+        let mut pool = self.pool.lock();
+        loop {
+            if let Some(slot) = pool.pop() {
+                return Ok(PoolGuard {
+                    model: self,
+                    slot: Some(slot),
+                });
+            }
+            if self.freed.wait_interruptible(&mut pool) {
+                return Err(failure!(
+                    EINTR,
+                    Interrupted,
+                    "predict: a signal came while all {} places to run in were taken",
+                    self.pool_slots
+                ));
+            }
+        }
+    }
+}
+
+/// A place to run in, given back when dropped.
+pub(crate) struct PoolGuard<'a> {
+    model: &'a Model,
+    slot: Option<PoolSlot>,
+}
+
+impl PoolGuard<'_> {
+    /// Runs the model in this place: on the calling CPU, or on `elsewhere` when that is given.
+    ///
+    /// Context: task, may sleep.
+    pub(crate) fn run<K: Kernels + Sync>(
+        &mut self,
+        kernels: &K,
+        stop: &AtomicBool,
+        elsewhere: Option<usize>,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Outcome {
+        let model = self.model;
+        let Some(PoolSlot { scratch, work }) = self.slot.as_mut() else {
+            return Err(failure!(EINVAL, Input, "predict: no place to run in"));
+        };
+        match elsewhere {
+            None => model.execute(kernels, scratch.as_mut_slice(), input, output),
+            Some(cpu) => {
+                let mut result = Ok(());
+                let task = work.once(cpu, stop, || {
+                    result = model.execute(kernels, scratch.as_mut_slice(), input, output);
+                });
+                task.map_err(|error| Failure::from_errno(error, "predict on an allowed CPU"))?;
+                result
+            }
+        }
+    }
+}
+
+impl Drop for PoolGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            // Cannot fail: the vector had room for all slots from the start.
+            let _ = self.model.pool.lock().push_within_capacity(slot);
+            self.model.freed.notify_one();
+        }
+    }
+}
+
+/// The kernels that run a plan in this module: the scalar specification, with a stop between tiles.
+pub(crate) struct Dispatch<'a> {
+    /// Where a long prediction looks whether it shall stop; `None` when it may not pause at all.
+    pub(crate) stop: Option<&'a AtomicBool>,
+}
+
+impl Kernels for Dispatch<'_> {
+    fn pause(&self) -> bool {
+        match self.stop {
+            None => true,
+            Some(stop) => {
+                cpu::cond_resched();
+                !stop.load(Relaxed) && !cpu::signal_pending()
+            }
+        }
+    }
+}

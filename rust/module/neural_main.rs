@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Neural inference as a kernel service: the module that ties the pure crates to the kernel.
+//!
+//! What is decided here is order: what must exist before what, and what must be gone first. The
+//! fields of [`NeuralModule`] are dropped from top to bottom.
+
+use kernel::prelude::*;
+
+mod cache;
+mod control;
+mod debugfs;
+mod failure;
+mod model;
+mod network;
+mod registry;
+mod settings;
+mod sys;
+
+use sys::{
+    chardev::CharDevice,
+    param,
+    percpu,
+    slab::SlabOwner,
+    work::Queue, //
+};
+
+module! {
+    type: NeuralModule,
+    name: "neural",
+    authors: ["The neural authors"],
+    description: "Neural network inference as a kernel service",
+    license: "GPL",
+}
+
+struct NeuralModule {
+    /// First to go: no new requests.
+    _device: Pin<KBox<CharDevice>>,
+    /// Then all networks and their files.
+    _registry: registry::Registry,
+    /// Then what networks are made of.
+    _counters: SlabOwner,
+    _queue: Queue,
+}
+
+impl kernel::Module for NeuralModule {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        let queue = Queue::new()?;
+        let counters = percpu::COUNTERS.create(c"neural_counters")?;
+        let registry = registry::Registry::new();
+        let root = debugfs::Root::new()?;
+        let device = KBox::try_pin_init(CharDevice::new(), GFP_KERNEL)?;
+        registry.connect(root, device.device());
+        registry::load_list(param::models()).map_err(|failure| {
+            pr_err!("{}\n", failure.line.as_str());
+            failure.errno
+        })?;
+        pr_info!("ready, {} networks\n", registry::count());
+        Ok(NeuralModule {
+            _device: device,
+            _registry: registry,
+            _counters: counters,
+            _queue: queue,
+        })
+    }
+}

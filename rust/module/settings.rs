@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A change of settings, read from text and checked as a whole before anything is touched.
+
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use neural_core::config::{
+    self,
+    Setting,
+    Settings, //
+};
+
+use crate::{
+    failure::{
+        failure,
+        Failure,
+        Kind,
+        Outcome, //
+    },
+    sys::cpu::CpuSet, //
+};
+
+/// The most bytes that one change may have.
+pub(crate) const MAX_TEXT: usize = 4096;
+
+/// What a text asks for.
+pub(crate) struct Change<'a> {
+    text: &'a [u8],
+    cpus: Option<CpuSet>,
+    timeout: bool,
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&b| b == b'\n').filter(|line| !line.trim_ascii().is_empty())
+}
+
+impl<'a> Change<'a> {
+    /// Reads lines of the form `key value`. Errors: `EINVAL` or `ERANGE` and which line is wrong.
+    pub(crate) fn parse(text: &'a [u8]) -> Outcome<Self> {
+        let mut change = Change {
+            text,
+            cpus: None,
+            timeout: false,
+        };
+        let mut count = 0;
+        for line in lines(text) {
+            count += 1;
+            let setting =
+                config::parse_line(line).map_err(|error| Failure::from_core(error, Kind::Config))?;
+            match setting {
+                Setting::AllowedCpus(list) => change.cpus = Some(parse_cpus(list)?),
+                Setting::CacheTimeoutMs(_) | Setting::Workload(_) => change.timeout = true,
+                _ => {}
+            }
+        }
+        if count == 0 {
+            return Err(failure!(EINVAL, Config, "config: empty, expected: key value"));
+        }
+        Ok(change)
+    }
+
+    /// Applies all lines to `settings`, in order.
+    pub(crate) fn apply(&self, settings: &mut Settings) {
+        for line in lines(self.text) {
+            if let Ok(setting) = config::parse_line(line) {
+                settings.apply(&setting);
+            }
+        }
+    }
+
+    /// The CPUs that are asked for.
+    pub(crate) fn cpus(&self) -> Option<&CpuSet> {
+        self.cpus.as_ref()
+    }
+
+    /// Whether the cache time-out is set, so that the module parameter no longer counts.
+    pub(crate) fn sets_timeout(&self) -> bool {
+        self.timeout
+    }
+}
+
+fn parse_cpus(list: &str) -> Outcome<CpuSet> {
+    let no_memory = |_| Failure::memory("allowed_cpus", list.len());
+    if list == "all" {
+        return CpuSet::all().map_err(no_memory);
+    }
+    let text = CString::try_from_fmt(fmt!("{list}")).map_err(no_memory)?;
+    CpuSet::parse(&text).map_err(|error| {
+        if error == ENOMEM {
+            return Failure::memory("allowed_cpus", list.len());
+        }
+        failure!(
+            error,
+            Config,
+            "config: allowed_cpus: '{list}' is no list of CPUs of this machine, such as 0-3,8"
+        )
+    })
+}

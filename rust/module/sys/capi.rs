@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The functions of `include/linux/neural.h`, for other kernel modules.
+//!
+//! A `struct neural_network *` is a reference count of a [`Network`]. The kernel-doc of each
+//! function stands here and in `Documentation/api.rst`; what the C side promises is what each
+//! `# Safety` section says.
+
+use core::ptr;
+
+use kernel::{
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    prelude::*,
+    str::{
+        CStr,
+        CStrExt, //
+    },
+    sync::Arc, //
+};
+use neural_core::{
+    init,
+    nnm::{
+        self,
+        DenseSpec,
+        Part, //
+    }, //
+};
+
+use super::{
+    buf,
+    cpu,
+    samples::Samples,
+    work::{
+        self,
+        WorkSet, //
+    }, //
+};
+use crate::{
+    failure::{
+        failure,
+        Failure,
+        Kind,
+        Outcome, //
+    },
+    network::{
+        self,
+        Name,
+        Network, //
+    },
+    registry, //
+};
+
+fn to_c(result: Outcome) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(failure) => failure.errno.to_errno(),
+    }
+}
+
+fn to_handle(result: Outcome<Arc<Network>>) -> *mut Network {
+    match result {
+        Ok(network) => Arc::into_raw(network).cast_mut(),
+        Err(failure) => {
+            pr_err!("{}\n", failure.line.as_str());
+            failure.errno.to_ptr()
+        }
+    }
+}
+
+/// # Safety
+///
+/// `text` is a NUL-terminated string or null.
+unsafe fn name_of(text: *const c_char) -> Outcome<Option<Name>> {
+    if text.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: By this function's requirements.
+    Name::new(unsafe { CStr::from_char_ptr(text) }.to_bytes()).map(Some)
+}
+
+/// # Safety
+///
+/// As [`name_of`].
+unsafe fn needed_name(text: *const c_char) -> Outcome<Name> {
+    // SAFETY: By this function's requirements.
+    let name = unsafe { name_of(text) }?;
+    name.ok_or_else(|| failure!(EINVAL, Input, "name: is needed"))
+}
+
+/// Loads a model as a network and returns a reference to it, or an error pointer.
+///
+/// # Safety
+///
+/// `name` is a string or null (then the file's name counts); `data` addresses `size` bytes.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_load(
+    name: *const c_char,
+    data: *const c_void,
+    size: usize,
+) -> *mut Network {
+    // SAFETY: By this function's requirements.
+    let name = match unsafe { name_of(name) } {
+        Ok(name) => name,
+        Err(failure) => return to_handle(Err(failure)),
+    };
+    if data.is_null() {
+        return to_handle(Err(failure!(EINVAL, Input, "data: is null")));
+    }
+    // SAFETY: By this function's requirements.
+    let bytes = unsafe { core::slice::from_raw_parts(data.cast::<u8>(), size) };
+    to_handle(registry::load(name, bytes))
+}
+
+/// Makes a network of dense layers with Xavier-initialised weights and zero biases.
+///
+/// # Safety
+///
+/// `name` is a string; `dims` addresses `n` numbers.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_create(
+    name: *const c_char,
+    dims: *const u32,
+    n: c_uint,
+    activation: c_uint,
+    seed: u64,
+) -> *mut Network {
+    if dims.is_null() || n < 2 || n > 1024 {
+        return to_handle(Err(failure!(
+            EINVAL,
+            Input,
+            "dims: must be 2 to 1024 sizes, not {n}"
+        )));
+    }
+    // SAFETY: By this function's requirements.
+    let dims = unsafe { core::slice::from_raw_parts(dims, n as usize) };
+    // SAFETY: By this function's requirements.
+    let name = unsafe { needed_name(name) };
+    to_handle(name.and_then(|name| create(name, dims, activation, seed)))
+}
+
+fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<Arc<Network>> {
+    let refuse = |error| Failure::from_core(error, Kind::Model);
+    let no_memory = |_| Failure::memory("a network", dims.len() * 64);
+    let last = dims.len() - 2;
+    let mut specs = KVec::with_capacity(dims.len(), GFP_KERNEL).map_err(no_memory)?;
+    for (layer, pair) in dims.windows(2).enumerate() {
+        // The last layer is linear, so that outputs can take any value.
+        let code = if layer == last { 0 } else { activation };
+        let spec = DenseSpec {
+            inputs: pair[0],
+            outputs: pair[1],
+            activation: nnm::activation_from_code(code).map_err(refuse)?,
+        };
+        specs.push(spec, GFP_KERNEL).map_err(no_memory)?;
+    }
+    let size = nnm::dense_file_bytes(&specs).map_err(refuse)?;
+    if size as u64 > crate::model::MAX_MODEL_BYTES {
+        return Err(failure!(E2BIG, Model, "dims: the model would have {size} bytes"));
+    }
+    let mut file = KVVec::from_elem(0u8, size, GFP_KERNEL | __GFP_NOWARN)
+        .map_err(|_| Failure::memory("the model file", size))?;
+    let mut fill = |layer: usize, part: Part, bytes: &mut [u8]| {
+        if let (Part::Weights, Some(spec)) = (part, specs.get(layer)) {
+            let seed = seed.wrapping_add(layer as u64);
+            init::xavier(spec.inputs, spec.outputs, seed, bytes);
+        }
+    };
+    nnm::write_dense(name.as_str(), &specs, &mut fill, &mut file).map_err(refuse)?;
+    registry::load(Some(name), &file)
+}
+
+/// # Safety
+///
+/// `nn` is a reference that the caller holds.
+unsafe fn borrow<'a>(nn: *const Network) -> &'a Network {
+    // SAFETY: By this function's requirements; references come from `Arc::into_raw`.
+    unsafe { &*nn }
+}
+
+/// Replaces the model of a network.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`; `data` addresses `size` bytes.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_replace(
+    nn: *mut Network,
+    data: *const c_void,
+    size: usize,
+) -> c_int {
+    if data.is_null() {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: By this function's requirements.
+    let (network, bytes) =
+        unsafe { (borrow(nn), core::slice::from_raw_parts(data.cast::<u8>(), size)) };
+    to_c(registry::replace(network, bytes))
+}
+
+/// Finds a network by name and returns a reference to it, or an error pointer.
+///
+/// # Safety
+///
+/// `name` is a string.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_get(name: *const c_char) -> *mut Network {
+    // SAFETY: By this function's requirements.
+    match unsafe { needed_name(name) }.and_then(|name| registry::by_name(&name)) {
+        Ok(network) => Arc::into_raw(network).cast_mut(),
+        Err(failure) => failure.errno.to_ptr(),
+    }
+}
+
+/// Gives a reference back.
+///
+/// # Safety
+///
+/// `nn` is a reference that the caller holds and does not use any more, null, or an error pointer.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_put(nn: *mut Network) {
+    if nn.is_null() || kernel::error::from_err_ptr(nn).is_err() {
+        return;
+    }
+    // SAFETY: By this function's requirements.
+    drop(unsafe { Arc::from_raw(nn.cast_const()) });
+}
+
+/// Unloads a network by name; references stay good.
+///
+/// # Safety
+///
+/// `name` is a string.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_unload(name: *const c_char) -> c_int {
+    // SAFETY: By this function's requirements.
+    let name = unsafe { needed_name(name) };
+    to_c(name.and_then(|name| registry::unload(&name)).map(|_| ()))
+}
+
+/// Elements of an input.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_input_dim(nn: *const Network) -> c_uint {
+    // SAFETY: By this function's requirements.
+    unsafe { borrow(nn) }.input_dim
+}
+
+/// Elements of an output.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_output_dim(nn: *const Network) -> c_uint {
+    // SAFETY: By this function's requirements.
+    unsafe { borrow(nn) }.output_dim
+}
+
+/// Changes settings: lines as the debugfs file `config` takes them.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`; `line` is a string.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_configure(nn: *mut Network, line: *const c_char) -> c_int {
+    if line.is_null() {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: By this function's requirements.
+    let (network, line) = unsafe { (borrow(nn), CStr::from_char_ptr(line)) };
+    to_c(network.configure(line.to_bytes()))
+}
+
+/// Predicts one sample.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`; `input` and `output` address as many elements as the
+/// network has, and do not overlap.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_predict(
+    nn: *mut Network,
+    input: *const c_void,
+    output: *mut c_void,
+) -> c_int {
+    if input.is_null() || output.is_null() {
+        return EINVAL.to_errno();
+    }
+    // SAFETY: By this function's requirements.
+    let (network, input, output) = unsafe {
+        let network = borrow(nn);
+        (
+            network,
+            core::slice::from_raw_parts(input.cast::<u8>(), network.input_bytes),
+            core::slice::from_raw_parts_mut(output.cast::<u8>(), network.output_bytes),
+        )
+    };
+    to_c(network.predict(input, output))
+}
+
+/// `struct neural_batch`.
+#[repr(C)]
+pub(crate) struct Batch {
+    batch_size: c_uint,
+    input_dim: c_uint,
+    output_dim: c_uint,
+    inputs: *mut *mut i32,
+    outputs: *mut *mut i32,
+    private: *mut c_void,
+}
+
+/// What the module keeps of a batch.
+struct BatchMemory {
+    /// The pointers that `inputs` and `outputs` show.
+    pointers: KVVec<*mut i32>,
+    /// What they point to.
+    _elements: KVVec<i32>,
+    works: WorkSet,
+    sizes: (c_uint, c_uint, c_uint),
+}
+
+fn new_batch(size: c_uint, input_dim: c_uint, output_dim: c_uint) -> Result<KBox<Batch>> {
+    let dims = 1..=4096;
+    if !(1..=super::uabi::BATCH_MAX).contains(&size)
+        || !dims.contains(&input_dim)
+        || !dims.contains(&output_dim)
+    {
+        return Err(EINVAL);
+    }
+    // CAST: Widening.
+    let (n, inputs, outputs) = (size as usize, input_dim as usize, output_dim as usize);
+    let flags = GFP_KERNEL | __GFP_NOWARN;
+    let mut elements = KVVec::from_elem(0i32, n * (inputs + outputs), flags)?;
+    let mut pointers = KVVec::with_capacity(2 * n, flags)?;
+    let (first, second) = elements.split_at_mut(n * inputs);
+    for part in first.chunks_exact_mut(inputs) {
+        pointers.push(part.as_mut_ptr(), flags)?;
+    }
+    for part in second.chunks_exact_mut(outputs) {
+        pointers.push(part.as_mut_ptr(), flags)?;
+    }
+    let mut memory = KBox::new(
+        BatchMemory {
+            pointers,
+            _elements: elements,
+            works: WorkSet::new(work::batch_items())?,
+            sizes: (size, input_dim, output_dim),
+        },
+        flags,
+    )?;
+    let (ins, outs) = memory.pointers.split_at_mut(n);
+    let (ins, outs) = (ins.as_mut_ptr(), outs.as_mut_ptr());
+    Ok(KBox::new(
+        Batch {
+            batch_size: size,
+            input_dim,
+            output_dim,
+            inputs: ins,
+            outputs: outs,
+            private: KBox::into_raw(memory).cast(),
+        },
+        flags,
+    )?)
+}
+
+/// Makes a batch, or returns null when a size is wrong or memory is short.
+#[no_mangle]
+pub(crate) extern "C" fn neural_batch_create(
+    batch_size: c_uint,
+    input_dim: c_uint,
+    output_dim: c_uint,
+) -> *mut Batch {
+    new_batch(batch_size, input_dim, output_dim).map_or(ptr::null_mut(), KBox::into_raw)
+}
+
+/// Predicts all samples of a batch, over the allowed CPUs when it is large.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`; `batch` comes from [`neural_batch_create`], its pointers
+/// were not changed, and nobody else uses it meanwhile.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_batch_predict(nn: *mut Network, batch: *mut Batch) -> c_int {
+    // SAFETY: By this function's requirements.
+    let (network, batch) = unsafe { (borrow(nn), &mut *batch) };
+    // SAFETY: `private` was set by `new_batch`.
+    let memory = unsafe { &mut *batch.private.cast::<BatchMemory>() };
+    if memory.sizes != (batch.batch_size, batch.input_dim, batch.output_dim) {
+        return EINVAL.to_errno();
+    }
+    // CAST: Widening.
+    let (n, inputs, outputs) = (
+        batch.batch_size as usize,
+        4 * batch.input_dim as usize,
+        4 * batch.output_dim as usize,
+    );
+    let (ins, outs) = memory.pointers.split_at(n);
+    // SAFETY: The pointers are those of `new_batch`: valid and apart from each other.
+    let samples =
+        unsafe { Samples::scattered(ins.as_ptr(), inputs, outs.as_ptr(), outputs, n) };
+    to_c(network.predict_batch(&samples, &mut memory.works))
+}
+
+/// Frees a batch.
+///
+/// # Safety
+///
+/// `batch` comes from [`neural_batch_create`] and is not used any more, or is null.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_batch_free(batch: *mut Batch) {
+    if batch.is_null() {
+        return;
+    }
+    // SAFETY: By this function's requirements; both were made by `new_batch`.
+    unsafe {
+        let batch = KBox::from_raw(batch);
+        drop(KBox::from_raw(batch.private.cast::<BatchMemory>()));
+    }
+}
+
+/// Allocates zeroed, page-aligned memory on a node, or as the module parameters say.
+#[no_mangle]
+pub(crate) extern "C" fn neural_alloc_numa(size: usize, node: c_int) -> *mut c_void {
+    if size == 0 || size > 1 << 40 {
+        return ptr::null_mut();
+    }
+    let placement = match network::default_spread() {
+        _ if cpu::node_has_memory(node) => buf::Placement::On(node),
+        _ if node != -1 => return ptr::null_mut(),
+        spread => network::cache_placement(spread),
+    };
+    buf::alloc_raw(size, placement).map_or(ptr::null_mut(), |addr| addr.as_ptr())
+}
+
+/// Frees what [`neural_alloc_numa`] gave.
+///
+/// # Safety
+///
+/// `mem` comes from [`neural_alloc_numa`] and is not used any more, or is null.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_free_numa(mem: *mut c_void) {
+    // SAFETY: By this function's requirements.
+    unsafe { buf::free_raw(mem) };
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The functions of `rust/shim/shim.h`, declared by hand: bindgen is not run for this module.
+
+use kernel::ffi::{
+    c_char,
+    c_int,
+    c_uint,
+    c_ulong,
+    c_void, //
+};
+
+/// `struct page`, only ever seen behind a pointer.
+#[repr(C)]
+pub(super) struct Page {
+    _opaque: [u8; 0],
+}
+
+/// `struct neural_shim_work`, only ever seen behind a pointer.
+#[repr(C)]
+pub(super) struct Work {
+    _opaque: [u8; 0],
+}
+
+pub(super) const CONTEXT_TASK: c_uint = 0;
+pub(super) const CONTEXT_SOFTIRQ: c_uint = 1;
+pub(super) const CONTEXT_HARDIRQ: c_uint = 2;
+
+unsafe extern "C" {
+    // cpu.c
+    pub(super) safe fn neural_shim_context() -> c_uint;
+    pub(super) safe fn neural_shim_preemptible() -> bool;
+    pub(super) safe fn neural_shim_irqs_disabled() -> bool;
+    pub(super) safe fn neural_shim_preempt_disable();
+    pub(super) fn neural_shim_preempt_enable();
+    pub(super) safe fn neural_shim_smp_processor_id() -> c_uint;
+    pub(super) safe fn neural_shim_cpu_online(cpu: c_uint) -> bool;
+    pub(super) safe fn neural_shim_cpu_possible(cpu: c_uint) -> bool;
+    pub(super) fn neural_shim_cpu_to_node(cpu: c_uint) -> c_int;
+    pub(super) safe fn neural_shim_numa_node_id() -> c_int;
+    pub(super) safe fn neural_shim_node_has_memory(node: c_int) -> bool;
+    pub(super) safe fn neural_shim_nr_node_ids() -> c_uint;
+    pub(super) safe fn neural_shim_cond_resched();
+    pub(super) safe fn neural_shim_signal_pending() -> bool;
+    pub(super) fn neural_shim_cpulist_parse(
+        list: *const c_char,
+        bits: *mut c_ulong,
+        nbits: c_uint,
+    ) -> c_int;
+    pub(super) fn neural_shim_cpulist_print(
+        bits: *const c_ulong,
+        nbits: c_uint,
+        buf: *mut u8,
+        size: usize,
+    ) -> c_int;
+
+    // memory.c
+    pub(super) safe fn neural_shim_alloc_page_node(node: c_int, exact: bool) -> *mut Page;
+    pub(super) fn neural_shim_free_page(page: *mut Page);
+    pub(super) fn neural_shim_vmap(pages: *const *mut Page, count: c_uint) -> *mut c_void;
+    pub(super) fn neural_shim_vmap_owned(pages: *const *mut Page, count: c_uint) -> *mut c_void;
+    pub(super) fn neural_shim_vunmap(addr: *const c_void);
+    pub(super) fn neural_shim_page_to_nid(page: *const Page) -> c_int;
+    pub(super) fn neural_shim_page_address(page: *const Page) -> *mut c_void;
+
+    // work.c
+    pub(super) safe fn neural_shim_queue_init() -> c_int;
+    pub(super) fn neural_shim_queue_exit();
+    pub(super) safe fn neural_shim_work_alloc(count: c_uint) -> *mut Work;
+    pub(super) fn neural_shim_work_free(works: *mut Work);
+    pub(super) fn neural_shim_work_queue(
+        works: *mut Work,
+        i: c_uint,
+        cpu: c_uint,
+        func: unsafe extern "C" fn(*mut c_void),
+        arg: *mut c_void,
+    );
+    pub(super) fn neural_shim_work_wait(works: *mut Work, i: c_uint);
+    pub(super) fn neural_shim_work_wait_interruptible(works: *mut Work, i: c_uint) -> bool;
+
+    // params.c
+    pub(super) safe fn neural_shim_param_enable_simd() -> bool;
+    pub(super) safe fn neural_shim_param_numa_policy() -> c_int;
+    pub(super) safe fn neural_shim_param_numa_node() -> c_int;
+    pub(super) safe fn neural_shim_param_cache_timeout_ms() -> c_uint;
+    pub(super) safe fn neural_shim_param_cache_size() -> c_uint;
+    pub(super) safe fn neural_shim_param_models() -> *const c_char;
+    pub(super) fn neural_shim_param_error(buf: *mut u8, size: usize);
+
+    // trace.c
+    pub(super) fn neural_shim_trace_load(
+        name: *const c_char,
+        id: u32,
+        generation: u32,
+        bytes: u64,
+        ret: c_int,
+    );
+    pub(super) fn neural_shim_trace_unload(name: *const c_char, id: u32);
+    pub(super) safe fn neural_shim_trace_predict(id: u32, ns: u64, samples: u32, ret: c_int);
+    pub(super) safe fn neural_shim_trace_cache(id: u32, result: u32);
+}

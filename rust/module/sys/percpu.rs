@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Statistics of one network: a block of counters for each CPU, in memory of that CPU's node.
+
+use kernel::prelude::*;
+use neural_core::stats::{
+    Counters,
+    Snapshot, //
+};
+
+use super::{
+    cpu,
+    slab::{
+        SlabBox,
+        SlabCache, //
+    }, //
+};
+
+/// The slab cache of the blocks.
+pub(crate) static COUNTERS: SlabCache<Counters> = SlabCache::new();
+
+/// Counters for each possible CPU.
+pub(crate) struct PerCpuCounters {
+    blocks: KVec<Option<SlabBox<Counters>>>,
+    /// For a CPU number without a block, which does not occur.
+    spare: Counters,
+}
+
+impl PerCpuCounters {
+    /// Zeroed counters. Context: task, may sleep.
+    pub(crate) fn new() -> Result<Self> {
+        let mut blocks = KVec::with_capacity(cpu::nr_cpu_ids(), GFP_KERNEL)?;
+        for cpu in 0..cpu::nr_cpu_ids() {
+            let block = if cpu::possible(cpu) {
+                Some(COUNTERS.alloc(cpu::node_of(cpu), Counters::NEW)?)
+            } else {
+                None
+            };
+            blocks.push(block, GFP_KERNEL)?;
+        }
+        Ok(PerCpuCounters {
+            blocks,
+            spare: Counters::NEW,
+        })
+    }
+
+    /// The block of the CPU that the caller runs on, or just ran on. Any context.
+    pub(crate) fn here(&self) -> &Counters {
+        match self.blocks.get(cpu::current_cpu()) {
+            Some(Some(block)) => block,
+            _ => &self.spare,
+        }
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.blocks.iter().flatten().count() * core::mem::size_of::<Counters>()
+    }
+
+    /// The sum over all CPUs.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut sum = Snapshot::default();
+        for block in self.blocks.iter().flatten() {
+            sum.add(block);
+        }
+        sum
+    }
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work on chosen CPUs, on a queue that the module owns and that is empty when it unloads.
+//!
+//! Context: task, may sleep; the work itself runs in a worker of its CPU and may sleep too.
+
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+
+use kernel::{
+    ffi::c_void,
+    prelude::*, //
+};
+
+use super::{
+    cpu,
+    ffi, //
+};
+
+/// The module's queue, while this lives. Drop it after all that queues work.
+pub(crate) struct Queue(());
+
+impl Queue {
+    /// Creates the queue.
+    pub(crate) fn new() -> Result<Self> {
+        kernel::error::to_result(ffi::neural_shim_queue_init())?;
+        Ok(Queue(()))
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: The queue was created by `new`, and who queues work waits for it.
+        unsafe { ffi::neural_shim_queue_exit() };
+    }
+}
+
+/// Room for work items, allocated beforehand so that running them allocates nothing.
+///
+/// # Invariants
+///
+/// `works` addresses `count` work items that this owns; none is queued outside of `run`.
+pub(crate) struct WorkSet {
+    works: *mut ffi::Work,
+    count: usize,
+}
+
+// SAFETY: The items are plain memory that this owns.
+unsafe impl Send for WorkSet {}
+// SAFETY: A shared reference allows nothing.
+unsafe impl Sync for WorkSet {}
+
+unsafe extern "C" fn call<F: Fn() + Sync>(arg: *mut c_void) {
+    // SAFETY: `run` passes a valid `F` and waits for all items.
+    let func = unsafe { &*arg.cast::<F>() };
+    func();
+}
+
+impl WorkSet {
+    /// Room for `count` items.
+    pub(crate) fn new(count: usize) -> Result<Self> {
+        let works = ffi::neural_shim_work_alloc(u32::try_from(count)?);
+        if works.is_null() {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: Just allocated, nothing queued.
+        Ok(WorkSet { works, count })
+    }
+
+    /// Runs `func` once on each of `cpus` (as many as there is room for) and `here` on the calling
+    /// CPU meanwhile; waits for all. A signal sets `stop` and is waited out.
+    ///
+    /// Returns the number of CPUs that work was queued on.
+    pub(crate) fn run<F: Fn() + Sync>(
+        &mut self,
+        cpus: impl Iterator<Item = usize>,
+        func: &F,
+        here: impl FnOnce(),
+        stop: &AtomicBool,
+    ) -> usize {
+        let arg: *const F = func;
+        let mut queued = 0;
+        for cpu in cpus.take(self.count) {
+            // CAST: CPU numbers and counts fit.
+            // SAFETY: Item `queued` is ours, not queued, and below `count`; `arg` outlives the
+            // wait below.
+            unsafe {
+                ffi::neural_shim_work_queue(
+                    self.works,
+                    queued as u32,
+                    cpu as u32,
+                    call::<F>,
+                    arg.cast_mut().cast(),
+                )
+            };
+            queued += 1;
+        }
+        here();
+        for item in 0..queued {
+            // CAST: As above.
+            // SAFETY: The item was queued above. A wait that a signal ended is followed by one
+            // that ends with the work.
+            unsafe {
+                if !ffi::neural_shim_work_wait_interruptible(self.works, item as u32) {
+                    stop.store(true, Relaxed);
+                    ffi::neural_shim_work_wait(self.works, item as u32);
+                }
+            }
+        }
+        queued
+    }
+}
+
+unsafe extern "C" fn call_once<F: FnMut() + Send>(arg: *mut c_void) {
+    // SAFETY: `once` passes a valid `F` that nobody else uses until the work is done.
+    let func = unsafe { &mut *arg.cast::<F>() };
+    func();
+}
+
+impl WorkSet {
+    /// Runs `func` on `cpu` and waits for it. A signal sets `stop` and is waited out.
+    pub(crate) fn once<F: FnMut() + Send>(
+        &mut self,
+        cpu: usize,
+        stop: &AtomicBool,
+        mut func: F,
+    ) -> Result {
+        if self.count == 0 {
+            return Err(ENOMEM);
+        }
+        let arg: *mut F = &mut func;
+        // SAFETY: Item 0 is ours and not queued; `func` outlives the waits, which end with the work.
+        unsafe {
+            ffi::neural_shim_work_queue(
+                self.works,
+                0,
+                u32::try_from(cpu)?,
+                call_once::<F>,
+                arg.cast(),
+            );
+            if !ffi::neural_shim_work_wait_interruptible(self.works, 0) {
+                stop.store(true, Relaxed);
+                ffi::neural_shim_work_wait(self.works, 0);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for WorkSet {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants.
+        unsafe { ffi::neural_shim_work_free(self.works) };
+    }
+}
+
+/// Number of work items that a batch can use: one for each CPU that can be there.
+pub(crate) fn batch_items() -> usize {
+    cpu::nr_cpu_ids()
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages of a chosen NUMA node, and one mapping over them.
+ */
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/vmalloc.h>
+
+#include "shim.h"
+
+struct page *neural_shim_alloc_page_node(int node, bool exact)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
+
+	return alloc_pages_node(node, exact ? gfp | __GFP_THISNODE : gfp, 0);
+}
+
+void neural_shim_free_page(struct page *page)
+{
+	__free_page(page);
+}
+
+void *neural_shim_vmap(struct page **pages, unsigned int count)
+{
+	return vmap(pages, count, VM_MAP, PAGE_KERNEL);
+}
+
+/* The mapping takes over the pages and their array, which kvfree() can free: vfree() frees all. */
+void *neural_shim_vmap_owned(struct page **pages, unsigned int count)
+{
+	return vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
+}
+
+void neural_shim_vunmap(const void *addr)
+{
+	vunmap(addr);
+}
+
+int neural_shim_page_to_nid(const struct page *page)
+{
+	return page_to_nid(page);
+}
+
+void *neural_shim_page_address(const struct page *page)
+{
+	return page_address(page);
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Module parameters that can be read and, where it makes sense, written at run
+ * time in /sys/module/neural/parameters.
+ *
+ * A value that is refused leaves the old one in place; why it was refused is
+ * logged and kept for the debugfs file last_error, because sysfs can only
+ * return an error number.
+ *
+ * Context: task, may sleep. Writers hold the kernel's parameter lock of this
+ * module; readers use READ_ONCE and take no lock.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kernel.h>
+#include <linux/moduleparam.h>
+#include <linux/nodemask.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+
+#include "shim.h"
+
+struct neural_uint_param {
+	unsigned int value;
+	unsigned int max;
+};
+
+static bool neural_enable_simd = true;
+static struct neural_uint_param placement_policy = { 0, 2 };
+static struct neural_uint_param placement_node = { 0, MAX_NUMNODES - 1 };
+static struct neural_uint_param cache_timeout_ms = { 500, 3600000 };
+static struct neural_uint_param cache_size = { 256, 65536 };
+static char *neural_models = "";
+
+static DEFINE_SPINLOCK(error_lock);
+static char error_line[160];
+
+static void param_refuse(const struct kernel_param *kp, const char *value, const char *why)
+{
+	char line[sizeof(error_line)];
+
+	scnprintf(line, sizeof(line), "parameter %s: '%.*s' %s", kp->name,
+		  (int)strcspn(value, "\n"), value, why);
+	pr_err("%s\n", line);
+	spin_lock(&error_lock);
+	strscpy(error_line, line, sizeof(error_line));
+	spin_unlock(&error_lock);
+}
+
+/* The last parameter value that was refused, or nothing; the text ends with a NUL. */
+void neural_shim_param_error(char *buf, size_t size)
+{
+	spin_lock(&error_lock);
+	strscpy(buf, error_line, size);
+	spin_unlock(&error_lock);
+}
+
+static int uint_set(const char *value, const struct kernel_param *kp)
+{
+	struct neural_uint_param *p = kp->arg;
+	unsigned int number;
+	char why[48];
+
+	if (kstrtouint(value, 0, &number) || number > p->max) {
+		scnprintf(why, sizeof(why), "is not a number from 0 to %u", p->max);
+		param_refuse(kp, value, why);
+		return -EINVAL;
+	}
+	if (p == &placement_node && !neural_shim_node_has_memory(number)) {
+		param_refuse(kp, value, "is not a node with memory");
+		return -EINVAL;
+	}
+	WRITE_ONCE(p->value, number);
+	return 0;
+}
+
+static int uint_get(char *buf, const struct kernel_param *kp)
+{
+	struct neural_uint_param *p = kp->arg;
+
+	return sysfs_emit(buf, "%u\n", READ_ONCE(p->value));
+}
+
+static const struct kernel_param_ops uint_ops = {
+	.set = uint_set,
+	.get = uint_get,
+};
+
+static int bool_set(const char *value, const struct kernel_param *kp)
+{
+	int ret = param_set_bool(value, kp);
+
+	if (ret)
+		param_refuse(kp, value, "is neither 0 nor 1");
+	return ret;
+}
+
+static const struct kernel_param_ops bool_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = bool_set,
+	.get = param_get_bool,
+};
+
+module_param_cb(neural_enable_simd, &bool_ops, &neural_enable_simd, 0644);
+MODULE_PARM_DESC(neural_enable_simd, "use vector code where it exists (default 1)");
+module_param_cb(neural_numa_policy, &uint_ops, &placement_policy, 0644);
+MODULE_PARM_DESC(neural_numa_policy, "placement of new networks: 0 local node, 1 interleaved, 2 neural_numa_node");
+module_param_cb(neural_numa_node, &uint_ops, &placement_node, 0644);
+MODULE_PARM_DESC(neural_numa_node, "node for neural_numa_policy=2");
+module_param_cb(neural_cache_timeout_ms, &uint_ops, &cache_timeout_ms, 0644);
+MODULE_PARM_DESC(neural_cache_timeout_ms, "how long a cached prediction is good, in ms; for networks that set none of their own (default 500)");
+module_param_cb(neural_cache_size, &uint_ops, &cache_size, 0644);
+MODULE_PARM_DESC(neural_cache_size, "entries of the prediction cache of new networks, 0 for none (default 256)");
+module_param(neural_models, charp, 0444);
+MODULE_PARM_DESC(neural_models, "models to load from the firmware path, as neural/NAME.nnm, separated by commas");
+
+bool neural_shim_param_enable_simd(void)
+{
+	return READ_ONCE(neural_enable_simd);
+}
+
+int neural_shim_param_numa_policy(void)
+{
+	return READ_ONCE(placement_policy.value);
+}
+
+int neural_shim_param_numa_node(void)
+{
+	return READ_ONCE(placement_node.value);
+}
+
+unsigned int neural_shim_param_cache_timeout_ms(void)
+{
+	return READ_ONCE(cache_timeout_ms.value);
+}
+
+unsigned int neural_shim_param_cache_size(void)
+{
+	return READ_ONCE(cache_size.value);
+}
+
+const char *neural_shim_param_models(void)
+{
+	return neural_models;
+}

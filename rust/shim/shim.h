@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What Rust cannot express: inline kernel functions, macros and per-CPU
+ * variables, behind one plain function each. No decisions are made here.
+ * The Rust side of these declarations is rust/module/sys/ffi.rs.
+ */
+#ifndef NEURAL_SHIM_H
+#define NEURAL_SHIM_H
+
+#include <linux/types.h>
+
+struct cpumask;
+struct page;
+
+/* Where a caller stands. */
+#define NEURAL_CONTEXT_TASK 0
+#define NEURAL_CONTEXT_SOFTIRQ 1
+#define NEURAL_CONTEXT_HARDIRQ 2
+#define NEURAL_CONTEXT_NMI 3
+
+/* cpu.c */
+unsigned int neural_shim_context(void);
+bool neural_shim_preemptible(void);
+bool neural_shim_irqs_disabled(void);
+void neural_shim_preempt_disable(void);
+void neural_shim_preempt_enable(void);
+unsigned int neural_shim_smp_processor_id(void);
+bool neural_shim_cpu_online(unsigned int cpu);
+bool neural_shim_cpu_possible(unsigned int cpu);
+int neural_shim_cpu_to_node(unsigned int cpu);
+int neural_shim_numa_node_id(void);
+bool neural_shim_node_has_memory(int node);
+unsigned int neural_shim_nr_node_ids(void);
+void neural_shim_cond_resched(void);
+bool neural_shim_signal_pending(void);
+int neural_shim_cpulist_parse(const char *list, unsigned long *bits, unsigned int nbits);
+int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits, char *buf, size_t size);
+
+/* memory.c */
+struct page *neural_shim_alloc_page_node(int node, bool exact);
+void neural_shim_free_page(struct page *page);
+void *neural_shim_vmap(struct page **pages, unsigned int count);
+void *neural_shim_vmap_owned(struct page **pages, unsigned int count);
+void neural_shim_vunmap(const void *addr);
+int neural_shim_page_to_nid(const struct page *page);
+void *neural_shim_page_address(const struct page *page);
+
+/* work.c */
+struct neural_shim_work;
+int neural_shim_queue_init(void);
+void neural_shim_queue_exit(void);
+struct neural_shim_work *neural_shim_work_alloc(unsigned int count);
+void neural_shim_work_free(struct neural_shim_work *works);
+void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i, unsigned int cpu,
+			    void (*fn)(void *), void *arg);
+void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i);
+bool neural_shim_work_wait_interruptible(struct neural_shim_work *works, unsigned int i);
+
+/* params.c */
+bool neural_shim_param_enable_simd(void);
+int neural_shim_param_numa_policy(void);
+int neural_shim_param_numa_node(void);
+unsigned int neural_shim_param_cache_timeout_ms(void);
+unsigned int neural_shim_param_cache_size(void);
+const char *neural_shim_param_models(void);
+void neural_shim_param_error(char *buf, size_t size);
+
+/* trace.c */
+void neural_shim_trace_load(const char *name, u32 id, u32 generation, u64 bytes, int ret);
+void neural_shim_trace_unload(const char *name, u32 id);
+void neural_shim_trace_predict(u32 id, u64 ns, u32 samples, int ret);
+void neural_shim_trace_cache(u32 id, u32 result);
+
+#endif /* NEURAL_SHIM_H */

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Work on a chosen CPU: a queue that the module owns, so that unloading it
+ * waits for all that was queued.
+ */
+#include <linux/completion.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "shim.h"
+
+struct neural_shim_work {
+	struct work_struct work;
+	struct completion done;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static struct workqueue_struct *neural_queue;
+
+static void neural_shim_work_fn(struct work_struct *work)
+{
+	struct neural_shim_work *w = container_of(work, struct neural_shim_work, work);
+
+	w->fn(w->arg);
+	complete(&w->done);
+}
+
+int neural_shim_queue_init(void)
+{
+	/* Work is computing: let the scheduler see it, and let it be bound to the CPU it was queued on. */
+	neural_queue = alloc_workqueue("neural", WQ_PERCPU | WQ_CPU_INTENSIVE, 0);
+	return neural_queue ? 0 : -ENOMEM;
+}
+
+void neural_shim_queue_exit(void)
+{
+	destroy_workqueue(neural_queue);
+}
+
+struct neural_shim_work *neural_shim_work_alloc(unsigned int count)
+{
+	return kcalloc(count, sizeof(struct neural_shim_work), GFP_KERNEL | __GFP_NOWARN);
+}
+
+void neural_shim_work_free(struct neural_shim_work *works)
+{
+	kfree(works);
+}
+
+void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i, unsigned int cpu,
+			    void (*fn)(void *), void *arg)
+{
+	struct neural_shim_work *w = &works[i];
+
+	INIT_WORK(&w->work, neural_shim_work_fn);
+	init_completion(&w->done);
+	w->fn = fn;
+	w->arg = arg;
+	queue_work_on(cpu, neural_queue, &w->work);
+}
+
+void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i)
+{
+	wait_for_completion(&works[i].done);
+}
+
+/* True when the work is done, false when a signal came first; it must then be waited for all the same. */
+bool neural_shim_work_wait_interruptible(struct neural_shim_work *works, unsigned int i)
+{
+	return wait_for_completion_interruptible(&works[i].done) == 0;
+}
