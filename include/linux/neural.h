@@ -54,24 +54,178 @@ struct neural_batch {
 
 typedef struct neural_batch neural_batch_t;
 
+/**
+ * neural_network_load() - load a model file as a new network
+ * @name: name of the network, or NULL for the name in the file
+ * @data: the bytes of a .nnm file; not needed any more when the function returns
+ * @size: number of bytes
+ *
+ * Why a file is refused is logged in one line.
+ *
+ * Context: Task, may sleep.
+ * Return: A reference to the network, to give back by neural_network_put(), or an ERR_PTR: -EBADMSG
+ * for a damaged file, -EPROTONOSUPPORT for an unknown version, -EOPNOTSUPP for an unknown operation,
+ * -EINVAL or -ERANGE for a wrong field, -E2BIG for too costly a model, -EEXIST when the name is
+ * taken, -ENOMEM.
+ */
 struct neural_network *neural_network_load(const char *name, const void *data, size_t size);
+
+/**
+ * neural_network_create() - make a network of dense layers with random weights
+ * @name: name of the network
+ * @dims: @n sizes: of the input, of each hidden layer, of the output; each from 1 to 4096
+ * @n: number of sizes, from 2 to 1024
+ * @activation: activation of the hidden layers, as the model file numbers them; the last layer is
+ *	linear
+ * @seed: the same seed gives the same weights
+ *
+ * The weights are uniform in +-sqrt(6 / (inputs + outputs)) of their layer (Xavier initialisation),
+ * the biases 0.
+ *
+ * Context: Task, may sleep.
+ * Return: As neural_network_load().
+ */
 struct neural_network *neural_network_create(const char *name, const u32 *dims, unsigned int n,
 					     unsigned int activation, u64 seed);
+
+/**
+ * neural_network_replace() - replace the model of a network while predictions run
+ * @nn: the network
+ * @data: the bytes of a .nnm file with the same input and output as the network has
+ * @size: number of bytes
+ *
+ * Each prediction uses either the old model or the new one. When the function returns, the old one
+ * is not used any more, except by a prediction that may sleep and is still at work.
+ *
+ * Context: Task, may sleep.
+ * Return: 0, or an error number as of neural_network_load(); then nothing has changed.
+ */
 int neural_network_replace(struct neural_network *nn, const void *data, size_t size);
+
+/**
+ * neural_network_get() - find a network by name
+ * @name: its name
+ *
+ * Context: Any but NMI.
+ * Return: A reference to the network, to give back by neural_network_put(), or ERR_PTR(-ENOENT).
+ */
 struct neural_network *neural_network_get(const char *name);
+
+/**
+ * neural_network_put() - give back a reference to a network
+ * @nn: the network; NULL and an ERR_PTR do nothing
+ *
+ * Context: Task, may sleep.
+ */
 void neural_network_put(struct neural_network *nn);
+
+/**
+ * neural_network_unload() - unload a network
+ * @name: its name
+ *
+ * It is not found any more from now on. Who holds a reference may go on to predict.
+ *
+ * Context: Task, may sleep.
+ * Return: 0, or -ENOENT.
+ */
 int neural_network_unload(const char *name);
+
+/**
+ * neural_network_input_dim() - number of elements of an input
+ * @nn: the network
+ *
+ * Context: Any.
+ * Return: From 1 to 4096.
+ */
 unsigned int neural_network_input_dim(const struct neural_network *nn);
+
+/**
+ * neural_network_output_dim() - number of elements of an output
+ * @nn: the network
+ *
+ * Context: Any.
+ * Return: From 1 to 4096.
+ */
 unsigned int neural_network_output_dim(const struct neural_network *nn);
+
+/**
+ * neural_network_configure() - change settings of a network
+ * @nn: the network
+ * @line: lines of the form "key value", as its debugfs file config takes them; all or none of them
+ *	are applied
+ *
+ * Context: Task, may sleep.
+ * Return: 0, -EINVAL for an unknown key or a malformed value, -ERANGE for a value out of range,
+ * -ENOMEM.
+ */
 int neural_network_configure(struct neural_network *nn, const char *line);
+
+/**
+ * neural_network_predict() - predict one sample
+ * @nn: the network
+ * @input: neural_network_input_dim() elements, Q16.16
+ * @output: room for neural_network_output_dim() elements
+ *
+ * Allocates nothing and takes no lock that a load, a replacement or a change of settings holds.
+ *
+ * Context: Any but NMI, for a network of at most NEURAL_ATOMIC_MACS multiply-accumulates; it runs
+ * with preemption off. A costlier one needs a caller that may sleep, and runs preemptible. With a
+ * CPU mask set, a caller on another CPU must be a task with interrupts on.
+ * Return: 0; -EAGAIN when the network is too costly for a caller that may not sleep; -EXDEV when
+ * the CPU is not allowed and the caller cannot wait for another one; -ENXIO when no allowed CPU is
+ * online; -EBUSY from an NMI or from within a prediction; -EINTR when a signal came during a
+ * costly one; -EINVAL for a NULL pointer.
+ */
 int neural_network_predict(struct neural_network *nn, const void *input, void *output);
 
+/**
+ * neural_batch_create() - make room for a batch of samples
+ * @batch_size: number of samples, from 1 to 1048576
+ * @input_dim: elements of an input
+ * @output_dim: elements of an output
+ *
+ * Context: Task, may sleep.
+ * Return: The batch, with zeroed inputs and outputs; NULL when a size is wrong or memory is short.
+ */
 struct neural_batch *neural_batch_create(unsigned int batch_size, unsigned int input_dim,
 					 unsigned int output_dim);
+
+/**
+ * neural_batch_predict() - predict all samples of a batch
+ * @nn: the network
+ * @batch: the batch; from neural_batch_create(), its pointers unchanged
+ *
+ * With at least as many samples as the setting batch_spread says, all allowed CPUs take part.
+ *
+ * Context: Task, may sleep. Allocates nothing.
+ * Return: 0, or the error number of the first sample that failed, after which none is begun.
+ */
 int neural_batch_predict(struct neural_network *nn, struct neural_batch *batch);
+
+/**
+ * neural_batch_free() - free a batch
+ * @batch: the batch, or NULL
+ *
+ * Context: Task, may sleep.
+ */
 void neural_batch_free(struct neural_batch *batch);
 
+/**
+ * neural_alloc_numa() - allocate memory on a NUMA node
+ * @size: bytes; whole pages are taken
+ * @node: a node, or NEURAL_NODE_POLICY for what the module parameters say
+ *
+ * Context: Task, may sleep.
+ * Return: Zeroed, page-aligned memory; NULL when @node has no memory or not enough.
+ */
 void *neural_alloc_numa(size_t size, int node);
+
+/**
+ * neural_free_numa() - free memory
+ * @mem: what neural_alloc_numa() gave, or NULL
+ *
+ * Context: Task, may sleep.
+ */
 void neural_free_numa(void *mem);
 
 #endif /* _LINUX_NEURAL_H */

@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Checks of the in-kernel API as another module sees it: every function, every
+ * context that may predict, every refusal. Under KUnit where the kernel has it,
+ * else when the module is loaded; loading fails when a check does. The
+ * throughput, which is printed last, is not checked.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cpumask.h>
+#include <linux/err.h>
+#include <linux/hrtimer.h>
+#include <linux/interrupt.h>
+#include <linux/irq_work.h>
+#include <linux/ktime.h>
+#include <linux/kthread.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/neural.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+
+#include "plain_kunit.h"
+
+#define IN 16
+#define HIDDEN 24
+#define OUT 4
+#define RELU 1
+
+static const u32 small[] = { IN, HIDDEN, OUT };
+/* 512 * 1024 multiply-accumulates: more than NEURAL_ATOMIC_MACS. */
+static const u32 large[] = { 512, 1024 };
+
+static void fill_input(s32 *input, unsigned int dim, u32 seed)
+{
+	unsigned int i;
+
+	for (i = 0; i < dim; i++) {
+		seed = seed * 1664525u + 1013904223u;
+		input[i] = (s32)seed >> 15; /* -1.0 to 1.0 */
+	}
+}
+
+static struct neural_network *make(struct kunit *test, const char *name)
+{
+	struct neural_network *nn = neural_network_create(name, small, ARRAY_SIZE(small), RELU, 7);
+
+	KUNIT_EXPECT_TRUE(test, !IS_ERR_OR_NULL(nn));
+	return IS_ERR_OR_NULL(nn) ? NULL : nn;
+}
+
+static void drop(struct kunit *test, struct neural_network *nn, const char *name)
+{
+	KUNIT_EXPECT_EQ(test, neural_network_unload(name), 0);
+	neural_network_put(nn);
+}
+
+static void a_network_is_found_by_name_until_it_is_unloaded(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_name");
+	struct neural_network *found;
+
+	KUNIT_ASSERT_TRUE(test, nn);
+	KUNIT_EXPECT_EQ(test, neural_network_input_dim(nn), IN);
+	KUNIT_EXPECT_EQ(test, neural_network_output_dim(nn), OUT);
+	found = neural_network_get("t_name");
+	KUNIT_EXPECT_PTR_EQ(test, found, nn);
+	neural_network_put(found);
+	drop(test, nn, "t_name");
+	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_get("t_name")), -ENOENT);
+	KUNIT_EXPECT_EQ(test, neural_network_unload("t_name"), -ENOENT);
+}
+
+static void a_reference_outlives_the_unload(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_ref");
+	s32 in[IN], out[OUT];
+
+	KUNIT_ASSERT_TRUE(test, nn);
+	fill_input(in, IN, 1);
+	KUNIT_EXPECT_EQ(test, neural_network_unload("t_ref"), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, out), 0);
+	neural_network_put(nn);
+}
+
+static void bad_arguments_get_their_errno(struct kunit *test)
+{
+	static const u32 zero[] = { 4, 0 }, huge[] = { 4, 4097 };
+	struct neural_network *nn = make(test, "t_bad");
+	s32 in[IN], out[OUT];
+	u8 rubbish[64] = { 1, 2, 3 };
+
+	KUNIT_ASSERT_TRUE(test, nn);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("t_bad", small, 3, RELU, 1)), -EEXIST);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("t bad", small, 3, RELU, 1)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create(".t", small, 3, RELU, 1)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("", small, 3, RELU, 1)), -EINVAL);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("t1", small, 1, RELU, 1)), -EINVAL);
+	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_create("t1", zero, 2, RELU, 1)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_create("t1", huge, 2, RELU, 1)));
+	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_create("t1", small, 3, 999, 1)));
+	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_load("t1", rubbish, sizeof(rubbish))),
+			-EBADMSG);
+	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_load("t1", rubbish, 0)));
+	KUNIT_EXPECT_EQ(test, neural_network_replace(nn, rubbish, sizeof(rubbish)), -EBADMSG);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, NULL, out), -EINVAL);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_timeout"), -EINVAL);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "no_such_key 1"), -EINVAL);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, ""), -EINVAL);
+	KUNIT_EXPECT_TRUE(test, !neural_batch_create(0, IN, OUT));
+	KUNIT_EXPECT_TRUE(test, !neural_batch_create(1, 0, OUT));
+	KUNIT_EXPECT_TRUE(test, !neural_batch_create(1, IN, 4097));
+	KUNIT_EXPECT_TRUE(test, !neural_alloc_numa(0, NEURAL_NODE_POLICY));
+	KUNIT_EXPECT_TRUE(test, !neural_alloc_numa(PAGE_SIZE, 12345));
+	neural_batch_free(NULL);
+	neural_free_numa(NULL);
+	drop(test, nn, "t_bad");
+}
+
+/* ---- Contexts ---------------------------------------------------------------------------- */
+
+struct call {
+	struct neural_network *nn;
+	s32 *in;
+	s32 *out;
+	int ret;
+	bool done;
+	struct tasklet_struct tasklet;
+	struct irq_work irq_work;
+};
+
+static void call_in_softirq(struct tasklet_struct *tasklet)
+{
+	struct call *call = container_of(tasklet, struct call, tasklet);
+
+	call->ret = neural_network_predict(call->nn, call->in, call->out);
+	smp_store_release(&call->done, true);
+}
+
+static void call_in_hardirq(struct irq_work *work)
+{
+	struct call *call = container_of(work, struct call, irq_work);
+
+	call->ret = neural_network_predict(call->nn, call->in, call->out);
+	smp_store_release(&call->done, true);
+}
+
+static int predict_in_softirq(struct neural_network *nn, s32 *in, s32 *out)
+{
+	struct call call = { .nn = nn, .in = in, .out = out };
+
+	tasklet_setup(&call.tasklet, call_in_softirq);
+	tasklet_schedule(&call.tasklet);
+	while (!smp_load_acquire(&call.done))
+		cond_resched();
+	tasklet_kill(&call.tasklet);
+	return call.ret;
+}
+
+static int predict_in_hardirq(struct neural_network *nn, s32 *in, s32 *out)
+{
+	struct call call = { .nn = nn, .in = in, .out = out };
+
+	call.irq_work = IRQ_WORK_INIT_HARD(call_in_hardirq);
+	irq_work_queue(&call.irq_work);
+	irq_work_sync(&call.irq_work);
+	return call.done ? call.ret : -ETIMEDOUT;
+}
+
+static void all_contexts_give_the_same_answer(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_ctx");
+	s32 in[IN], want[OUT], out[OUT];
+	unsigned long flags;
+	int ret;
+
+	KUNIT_ASSERT_TRUE(test, nn);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
+	fill_input(in, IN, 2);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, want), 0);
+
+	memset(out, 0x55, sizeof(out));
+	KUNIT_EXPECT_EQ(test, predict_in_softirq(nn, in, out), 0);
+	KUNIT_EXPECT_EQ(test, memcmp(out, want, sizeof(out)), 0);
+
+	memset(out, 0x55, sizeof(out));
+	KUNIT_EXPECT_EQ(test, predict_in_hardirq(nn, in, out), 0);
+	KUNIT_EXPECT_EQ(test, memcmp(out, want, sizeof(out)), 0);
+
+	memset(out, 0x55, sizeof(out));
+	local_irq_save(flags);
+	ret = neural_network_predict(nn, in, out);
+	local_irq_restore(flags);
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	KUNIT_EXPECT_EQ(test, memcmp(out, want, sizeof(out)), 0);
+	drop(test, nn, "t_ctx");
+}
+
+struct storm {
+	struct hrtimer timer;
+	struct neural_network *nn;
+	s32 in[IN];
+	s32 want[OUT];
+	unsigned int calls;
+	unsigned int wrong;
+	bool stop;
+};
+
+static enum hrtimer_restart storm_tick(struct hrtimer *timer)
+{
+	struct storm *storm = container_of(timer, struct storm, timer);
+	s32 out[OUT];
+
+	if (neural_network_predict(storm->nn, storm->in, out) ||
+	    memcmp(out, storm->want, sizeof(out)))
+		storm->wrong++;
+	storm->calls++;
+	if (READ_ONCE(storm->stop))
+		return HRTIMER_NORESTART;
+	hrtimer_forward_now(timer, ns_to_ktime(200000));
+	return HRTIMER_RESTART;
+}
+
+static void interrupts_do_not_disturb_the_prediction_they_interrupt(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_storm");
+	struct storm *storm = kzalloc(sizeof(*storm), GFP_KERNEL);
+	s32 in[IN], want[OUT], out[OUT];
+	unsigned int i, wrong = 0;
+
+	KUNIT_ASSERT_TRUE(test, nn && storm);
+	/* A tiny cache, so that its entries are fought for. */
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 1\n"), 0);
+	storm->nn = nn;
+	fill_input(storm->in, IN, 3);
+	fill_input(in, IN, 4);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, storm->in, storm->want), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, want), 0);
+	hrtimer_setup(&storm->timer, storm_tick, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	hrtimer_start(&storm->timer, ns_to_ktime(200000), HRTIMER_MODE_REL_HARD);
+	for (i = 0; i < 20000; i++) {
+		if (neural_network_predict(nn, in, out) || memcmp(out, want, sizeof(out)))
+			wrong++;
+		if (i % 1000 == 0)
+			cond_resched();
+	}
+	WRITE_ONCE(storm->stop, true);
+	hrtimer_cancel(&storm->timer);
+	KUNIT_EXPECT_EQ(test, wrong, 0);
+	KUNIT_EXPECT_EQ(test, storm->wrong, 0);
+	KUNIT_EXPECT_NE(test, storm->calls, 0);
+	kfree(storm);
+	drop(test, nn, "t_storm");
+}
+
+static void a_costly_network_needs_a_caller_that_may_sleep(struct kunit *test)
+{
+	struct neural_network *nn = neural_network_create("t_large", large, 2, RELU, 1);
+	s32 *in = kcalloc(512, sizeof(s32), GFP_KERNEL);
+	s32 *out = kcalloc(1024, sizeof(s32), GFP_KERNEL);
+	int ret;
+
+	KUNIT_ASSERT_TRUE(test, !IS_ERR(nn) && in && out);
+	fill_input(in, 512, 5);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, out), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
+	preempt_disable();
+	ret = neural_network_predict(nn, in, out);
+	preempt_enable();
+	KUNIT_EXPECT_EQ(test, ret, -EAGAIN);
+	KUNIT_EXPECT_EQ(test, predict_in_hardirq(nn, in, out), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "allowed_cpus 0"), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, out), 0);
+	kfree(in);
+	kfree(out);
+	drop(test, nn, "t_large");
+}
+
+/* ---- CPUs, batches, memory ----------------------------------------------------------------- */
+
+static void work_is_done_on_an_allowed_cpu(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_cpu");
+	unsigned int last = cpumask_last(cpu_online_mask);
+	s32 in[IN], want[OUT], out[OUT];
+	char line[32];
+	int ret;
+
+	KUNIT_ASSERT_TRUE(test, nn);
+	fill_input(in, IN, 6);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, want), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "allowed_cpus 9999"), -ERANGE);
+	scnprintf(line, sizeof(line), "allowed_cpus %u", last);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, line), 0);
+	if (last) {
+		/* From a CPU that is not allowed: CPU 0. */
+		set_cpus_allowed_ptr(current, cpumask_of(0));
+		ret = neural_network_predict(nn, in, out);
+		KUNIT_EXPECT_EQ(test, ret, 0);
+		KUNIT_EXPECT_EQ(test, memcmp(out, want, sizeof(out)), 0);
+		KUNIT_EXPECT_EQ(test, predict_in_hardirq(nn, in, out), -EXDEV);
+		set_cpus_allowed_ptr(current, cpu_possible_mask);
+	}
+	drop(test, nn, "t_cpu");
+}
+
+static void a_batch_gives_what_single_predictions_give(struct kunit *test)
+{
+	static const char *const spread[] = { "batch_spread 0", "batch_spread 2" };
+	struct neural_network *nn = make(test, "t_batch");
+	struct neural_batch *batch = neural_batch_create(100, IN, OUT);
+	struct neural_batch *wrong = neural_batch_create(2, IN + 1, OUT);
+	unsigned int i, k, bad = 0;
+	s32 out[OUT];
+
+	KUNIT_ASSERT_TRUE(test, nn && batch && wrong);
+	KUNIT_EXPECT_EQ(test, batch->batch_size, 100);
+	for (k = 0; k < ARRAY_SIZE(spread); k++) {
+		KUNIT_EXPECT_EQ(test, neural_network_configure(nn, spread[k]), 0);
+		for (i = 0; i < batch->batch_size; i++) {
+			fill_input(batch->inputs[i], IN, 100 * k + i);
+			memset(batch->outputs[i], 0x55, sizeof(out));
+		}
+		KUNIT_EXPECT_EQ(test, neural_batch_predict(nn, batch), 0);
+		for (i = 0; i < batch->batch_size; i++) {
+			if (neural_network_predict(nn, batch->inputs[i], out) ||
+			    memcmp(out, batch->outputs[i], sizeof(out)))
+				bad++;
+		}
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	KUNIT_EXPECT_EQ(test, neural_batch_predict(nn, wrong), -EINVAL);
+	neural_batch_free(wrong);
+	neural_batch_free(batch);
+	drop(test, nn, "t_batch");
+}
+
+static void memory_lies_on_the_node_that_was_asked_for(struct kunit *test)
+{
+	int node, first = first_memory_node;
+
+	for_each_node_state(node, N_MEMORY) {
+		u8 *mem = neural_alloc_numa(3 * PAGE_SIZE + 1, node);
+		unsigned int i;
+
+		KUNIT_ASSERT_TRUE(test, mem);
+		KUNIT_EXPECT_EQ(test, (unsigned long)mem % NEURAL_CACHE_LINE_SIZE, 0);
+		for (i = 0; i < 4; i++) {
+			KUNIT_EXPECT_EQ(test, page_to_nid(vmalloc_to_page(mem + i * PAGE_SIZE)),
+					node);
+			KUNIT_EXPECT_EQ(test, mem[i * PAGE_SIZE], 0);
+			mem[i * PAGE_SIZE] = 1;
+		}
+		neural_free_numa(mem);
+	}
+	KUNIT_EXPECT_LE(test, first, node);
+}
+
+/* ---- Throughput, last --------------------------------------------------------------------- */
+
+static void throughput(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_speed");
+	static const char *const mode[] = { "cache_size 0", "cache_size 64" };
+	s32 in[IN], out[OUT];
+	unsigned int k, i;
+
+	KUNIT_ASSERT_TRUE(test, nn);
+	fill_input(in, IN, 8);
+	for (k = 0; k < ARRAY_SIZE(mode); k++) {
+		u64 ns = 0;
+
+		KUNIT_EXPECT_EQ(test, neural_network_configure(nn, mode[k]), 0);
+		for (i = 0; i < 20; i++) {
+			u64 start = ktime_get_ns();
+			unsigned int j;
+
+			for (j = 0; j < 500; j++)
+				neural_network_predict(nn, in, out);
+			ns += ktime_get_ns() - start;
+			cond_resched();
+		}
+		kunit_info(test, "%u-%u-%u, %s: %llu ns a prediction\n", IN, HIDDEN, OUT, mode[k],
+			   div_u64(ns, 20 * 500));
+	}
+	drop(test, nn, "t_speed");
+}
+
+static struct kunit_case neural_capi_cases[] = {
+	KUNIT_CASE(a_network_is_found_by_name_until_it_is_unloaded),
+	KUNIT_CASE(a_reference_outlives_the_unload),
+	KUNIT_CASE(bad_arguments_get_their_errno),
+	KUNIT_CASE(all_contexts_give_the_same_answer),
+	KUNIT_CASE(interrupts_do_not_disturb_the_prediction_they_interrupt),
+	KUNIT_CASE(a_costly_network_needs_a_caller_that_may_sleep),
+	KUNIT_CASE(work_is_done_on_an_allowed_cpu),
+	KUNIT_CASE(a_batch_gives_what_single_predictions_give),
+	KUNIT_CASE(memory_lies_on_the_node_that_was_asked_for),
+	KUNIT_CASE(throughput),
+	{}
+};
+
+static struct kunit_suite neural_capi_suite = {
+	.name = "neural_capi",
+	.test_cases = neural_capi_cases,
+};
+
+kunit_test_suite(neural_capi_suite);
+
+MODULE_DESCRIPTION("Checks of the in-kernel API of the neural module");
+MODULE_LICENSE("GPL");
