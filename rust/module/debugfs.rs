@@ -174,10 +174,10 @@ fn layers_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Resul
             f,
             "{:<6} {:<8} {:>6} {:>6} {:<12} {:>12} {:>12}",
             i,
-            step.kind_name(),
+            step.kind().name(),
             step.inputs(),
             step.outputs(),
-            step.activation_name(),
+            step.activation().name(),
             step.macs(),
             step.weight_bytes()
         )?;

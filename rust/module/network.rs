@@ -40,6 +40,7 @@ use neural_core::{
         NumaPolicy,
         Settings, //
     },
+    name,
     nnm,
     stats::Snapshot, //
 };
@@ -76,7 +77,7 @@ use crate::{
 };
 
 /// Bytes of a name with its NUL (`NEURAL_NAME_LEN`).
-pub(crate) const NAME_LEN: usize = 32;
+pub(crate) const NAME_LEN: usize = name::FIELD_BYTES;
 
 /// Stands in `Tuning::cache_timeout_ms` for: follow the module parameter.
 const FOLLOW: u32 = u32::MAX;
@@ -86,23 +87,15 @@ const FOLLOW: u32 = u32::MAX;
 pub(crate) struct Name([u8; NAME_LEN]);
 
 impl Name {
-    /// Checks a name. Allowed are letters, digits, `_`, `.` and `-`, not `.` or `-` at the start.
+    /// Checks a name, which may be followed by NULs.
     pub(crate) fn new(text: &[u8]) -> Outcome<Self> {
         let text = text.split(|&b| b == 0).next().unwrap_or(&[]);
+        let text = name::check(text).map_err(|error| Failure::from_core(error, Kind::Model))?;
         let mut name = [0; NAME_LEN];
-        let good = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
-        let starts_well = text.first().is_some_and(|b| !matches!(b, b'.' | b'-'));
-        match name.get_mut(..text.len()) {
-            Some(place) if text.len() < NAME_LEN && starts_well && text.iter().all(good) => {
-                place.copy_from_slice(text);
-                Ok(Name(name))
-            }
-            _ => Err(failure!(
-                EINVAL,
-                Model,
-                "name: must be 1 to 31 of A-Z a-z 0-9 _ . - and not start with . or -"
-            )),
+        if let Some(place) = name.get_mut(..text.len()) {
+            place.copy_from_slice(text.as_bytes());
         }
+        Ok(Name(name))
     }
 
     /// All bytes, as the user ABI has them.

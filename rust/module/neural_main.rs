@@ -11,6 +11,8 @@ mod cache;
 mod control;
 mod debugfs;
 mod failure;
+#[cfg(NEURAL_KUNIT)]
+mod kunit;
 mod model;
 mod network;
 mod registry;

@@ -23,6 +23,7 @@ use kernel::{
     sync::Arc, //
 };
 use neural_core::{
+    act::Activation,
     init,
     nnm::{
         self,
@@ -54,6 +55,9 @@ use crate::{
     },
     registry, //
 };
+
+/// The slope of leaky ReLU in networks made by [`neural_network_create`]: 0.01.
+const LEAKY_SLOPE: i32 = 655;
 
 fn to_c(result: Outcome) -> c_int {
     match result {
@@ -146,15 +150,19 @@ pub(crate) unsafe extern "C" fn neural_network_create(
 fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<Arc<Network>> {
     let refuse = |error| Failure::from_core(error, Kind::Model);
     let no_memory = |_| Failure::memory("a network", dims.len() * 64);
+    let hidden = u16::try_from(activation)
+        .ok()
+        .and_then(|code| Activation::from_code(code, LEAKY_SLOPE))
+        .ok_or_else(|| failure!(EINVAL, Model, "activation: {activation} is unknown"))?;
     let last = dims.len() - 2;
     let mut specs = KVec::with_capacity(dims.len(), GFP_KERNEL).map_err(no_memory)?;
     for (layer, pair) in dims.windows(2).enumerate() {
         // The last layer is linear, so that outputs can take any value.
-        let code = if layer == last { 0 } else { activation };
+        let layer_activation = if layer == last { Activation::Linear } else { hidden };
         let spec = DenseSpec {
             inputs: pair[0],
             outputs: pair[1],
-            activation: nnm::activation_from_code(code).map_err(refuse)?,
+            activation: layer_activation,
         };
         specs.push(spec, GFP_KERNEL).map_err(no_memory)?;
     }
@@ -167,7 +175,8 @@ fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<Arc<N
     let mut fill = |layer: usize, part: Part, bytes: &mut [u8]| {
         if let (Part::Weights, Some(spec)) = (part, specs.get(layer)) {
             let seed = seed.wrapping_add(layer as u64);
-            init::xavier(spec.inputs, spec.outputs, seed, bytes);
+            // Cannot fail: `write_dense` gives a buffer of the right size.
+            let _ = init::xavier(spec.inputs, spec.outputs, seed, bytes);
         }
     };
     nnm::write_dense(name.as_str(), &specs, &mut fill, &mut file).map_err(refuse)?;
