@@ -17,27 +17,10 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// last one all above.
 pub const BUCKETS: usize = 40;
 
-/// Kinds of errors.
+/// Kinds of errors, `NEURAL_ERR_*`.
 pub const ERROR_KINDS: usize = 6;
 
-/// What went wrong; the values are `NEURAL_ERR_*`.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// Wrong size, count or address.
-    Input = 0,
-    /// Too costly where the caller may not sleep, or no allowed CPU within its reach.
-    Context = 1,
-    /// An allocation failed.
-    Memory = 2,
-    /// A model file was refused.
-    Model = 3,
-    /// A signal ended a long call.
-    Interrupted = 4,
-    /// A setting was refused.
-    Config = 5,
-}
-
-/// The names of the kinds of errors, in the order of their values.
+/// The names of the kinds of errors.
 pub const ERROR_NAMES: [&str; ERROR_KINDS] = [
     "input",
     "context",
@@ -46,19 +29,6 @@ pub const ERROR_NAMES: [&str; ERROR_KINDS] = [
     "interrupted",
     "config",
 ];
-
-/// What [`Counters::add`] counts.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A batch call.
-    Batch,
-    /// A look-up that found nothing.
-    CacheMiss,
-    /// A look-up that found an answer past its time-out; it then also counts as a miss.
-    CacheExpired,
-    /// An operation done by vector code.
-    SimdOp,
-}
 
 /// The counters of one CPU. All-zero memory is a valid value.
 #[repr(C, align(64))]
@@ -104,22 +74,34 @@ impl Counters {
         self.record_predict(ns);
     }
 
-    /// Counts `count` events.
+    /// Counts a look-up that found nothing.
     #[inline]
-    pub fn add(&self, event: Event, count: u64) {
-        let counter = match event {
-            Event::Batch => &self.batches,
-            Event::CacheMiss => &self.cache_misses,
-            Event::CacheExpired => &self.cache_expired,
-            Event::SimdOp => &self.simd_ops,
-        };
-        counter.fetch_add(count, Relaxed);
+    pub fn record_miss(&self) {
+        self.cache_misses.fetch_add(1, Relaxed);
     }
 
-    /// Counts an error.
+    /// Counts a look-up that found an answer past its time-out; it counts as a miss, too.
     #[inline]
-    pub fn error(&self, kind: ErrorKind) {
-        if let Some(counter) = self.errors.get(kind as usize) {
+    pub fn record_expired(&self) {
+        self.cache_expired.fetch_add(1, Relaxed);
+    }
+
+    /// Counts operations done by vector code.
+    #[inline]
+    pub fn record_simd(&self, operations: u64) {
+        self.simd_ops.fetch_add(operations, Relaxed);
+    }
+
+    /// Counts a batch call.
+    #[inline]
+    pub fn record_batch(&self) {
+        self.batches.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an error of the kind `NEURAL_ERR_*`; other numbers count nothing.
+    #[inline]
+    pub fn record_error(&self, kind: usize) {
+        if let Some(counter) = self.errors.get(kind) {
             counter.fetch_add(1, Relaxed);
         }
     }
@@ -175,7 +157,7 @@ pub const fn bucket_of(ns: u64) -> usize {
 }
 
 /// Sums of counters, as `struct neural_stats` has them. All sums wrap at 2^64.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Predictions made, those from the cache included.
     pub predictions: u64,
@@ -195,23 +177,34 @@ pub struct Snapshot {
     pub memory_bytes: u64,
     /// The most memory held at any time; set by the caller.
     pub memory_peak_bytes: u64,
-    /// Errors by [`ErrorKind`].
+    /// Errors by kind, see [`ERROR_NAMES`].
     pub errors: [u64; ERROR_KINDS],
-    /// Latency histogram.
-    pub histogram: Histogram,
+    /// Latency histogram, see [`BUCKETS`].
+    pub histogram: [u64; BUCKETS],
 }
 
-/// The counts of a latency histogram, see [`BUCKETS`].
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Histogram(pub [u64; BUCKETS]);
-
-impl Default for Histogram {
+impl Default for Snapshot {
     fn default() -> Self {
-        Histogram([0; BUCKETS])
+        Snapshot::ZERO
     }
 }
 
 impl Snapshot {
+    /// Nothing counted.
+    pub const ZERO: Snapshot = Snapshot {
+        predictions: 0,
+        batches: 0,
+        cache_hits: 0,
+        cache_misses: 0,
+        cache_expired: 0,
+        simd_ops: 0,
+        total_ns: 0,
+        memory_bytes: 0,
+        memory_peak_bytes: 0,
+        errors: [0; ERROR_KINDS],
+        histogram: [0; BUCKETS],
+    };
+
     /// Adds the counters of a CPU.
     pub fn add(&mut self, counters: &Counters) {
         let add = |sum: &mut u64, counter: &AtomicU64| {
@@ -229,9 +222,34 @@ impl Snapshot {
         for (sum, counter) in self.errors.iter_mut().zip(&counters.errors) {
             add(sum, counter);
         }
-        for (sum, counter) in self.histogram.0.iter_mut().zip(&counters.histogram) {
+        for (sum, counter) in self.histogram.iter_mut().zip(&counters.histogram) {
             let count = add(sum, counter);
             self.predictions = self.predictions.wrapping_add(count);
+        }
+    }
+
+    /// Adds what another snapshot counts; memory is left as it is.
+    pub fn merge(&mut self, other: &Snapshot) {
+        let sums = [
+            (&mut self.predictions, other.predictions),
+            (&mut self.batches, other.batches),
+            (&mut self.cache_hits, other.cache_hits),
+            (&mut self.cache_misses, other.cache_misses),
+            (&mut self.cache_expired, other.cache_expired),
+            (&mut self.simd_ops, other.simd_ops),
+            (&mut self.total_ns, other.total_ns),
+        ];
+        let errors = self.errors.iter_mut().zip(other.errors);
+        let histogram = self.histogram.iter_mut().zip(other.histogram);
+        for (sum, more) in sums.into_iter().chain(errors).chain(histogram) {
+            *sum = sum.wrapping_add(more);
+        }
+    }
+
+    /// Counts an error of the kind `NEURAL_ERR_*`; other numbers count nothing.
+    pub fn count_error(&mut self, kind: usize) {
+        if let Some(sum) = self.errors.get_mut(kind) {
+            *sum = sum.wrapping_add(1);
         }
     }
 
@@ -261,7 +279,7 @@ impl Snapshot {
             .fold(0u64, |sum, &count| sum.saturating_add(count));
         let rank = part_up(total, e4.min(10_000)).max(1);
         let mut before = 0u64;
-        for (&count, log) in self.histogram.0.iter().zip(0u32..) {
+        for (&count, log) in self.histogram.iter().zip(0u32..) {
             let position = rank.saturating_sub(before);
             if count > 0 && position <= count {
                 let (low, width) = if log == 0 {
@@ -277,8 +295,7 @@ impl Snapshot {
     }
 
     /// Writes `key: value` lines; then a line for each bucket of the histogram that is not empty.
-    pub fn write_text(&self, out: &mut dyn fmt::Write, name: &str) -> fmt::Result {
-        writeln!(out, "name: {}", Name(name))?;
+    pub fn write_text(&self, out: &mut dyn fmt::Write) -> fmt::Result {
         for (key, value) in self.values() {
             writeln!(out, "{key}: {value}")?;
         }
@@ -292,7 +309,7 @@ impl Snapshot {
         for (key, value) in ERROR_NAMES.iter().zip(&self.errors) {
             writeln!(out, "errors_{key}: {value}")?;
         }
-        for (count, log) in self.histogram.0.iter().zip(0u32..) {
+        for (count, log) in self.histogram.iter().zip(0u32..) {
             let low = if log == 0 { 0 } else { 1u64 << log };
             match count {
                 0 => {}
@@ -309,10 +326,11 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Writes one JSON object on one line, with the keys of [`write_text`](Self::write_text), `errors`
-    /// as an object, and all buckets of the histogram as an array.
-    pub fn write_json(&self, out: &mut dyn fmt::Write, name: &str) -> fmt::Result {
-        write!(out, "{{\"name\":\"{}\"", Name(name))?;
+    /// Writes one JSON object without a newline: `name` and `id` of the network, then the keys of
+    /// [`write_text`](Self::write_text), with `errors` as an object and all buckets of the histogram as
+    /// an array.
+    pub fn write_json(&self, name: &str, id: u32, out: &mut dyn fmt::Write) -> fmt::Result {
+        write!(out, "{{\"name\":\"{}\",\"id\":{id}", Name(name))?;
         for (key, value) in self.values() {
             write!(out, ",\"{key}\":{value}")?;
         }
@@ -329,11 +347,11 @@ impl Snapshot {
             separator = ",";
         }
         separator = "},\"histogram\":[";
-        for count in &self.histogram.0 {
+        for count in &self.histogram {
             write!(out, "{separator}{count}")?;
             separator = ",";
         }
-        out.write_str("]}\n")
+        out.write_str("]}")
     }
 
     fn values(&self) -> [(&'static str, u64); 13] {
@@ -375,7 +393,7 @@ fn part_up(total: u64, e4: u32) -> u64 {
         .saturating_add(rest.div_ceil(10_000))
 }
 
-/// A name as it may stand in both formats, whatever it holds.
+/// A name as it may stand in JSON, whatever it holds.
 struct Name<'a>(&'a str);
 
 impl fmt::Display for Name<'_> {
