@@ -274,7 +274,6 @@ impl Snapshot {
     pub fn percentile_ns(&self, e4: u32) -> u64 {
         let total = self
             .histogram
-            .0
             .iter()
             .fold(0u64, |sum, &count| sum.saturating_add(count));
         let rank = part_up(total, e4.min(10_000)).max(1);
