@@ -28,8 +28,10 @@ use neural_core::{
     nnm,
     plan::{
         self,
+        DenseArgs,
         Kernels,
         Plan,
+        Scalar,
         Step, //
     }, //
 };
@@ -143,7 +145,7 @@ struct Parts {
 pub(crate) fn limits() -> nnm::Limits {
     nnm::Limits {
         max_bytes: MAX_MODEL_BYTES,
-        ..nnm::Limits::default()
+        ..nnm::Limits::DEFAULT
     }
 }
 
@@ -162,8 +164,7 @@ impl Model {
             plan,
             steps,
             weights,
-            // CAST: A small enum with the ABI's numbers.
-            dtype: file.dtype() as u32,
+            dtype: file.dtype().code().into(),
             input_dim: file.input_dim(),
             output_dim: file.output_dim(),
         };
@@ -390,6 +391,10 @@ pub(crate) struct Dispatch<'a> {
 }
 
 impl Kernels for Dispatch<'_> {
+    fn dense_q16(&self, args: DenseArgs<'_>) {
+        Scalar.dense_q16(args);
+    }
+
     fn pause(&self) -> bool {
         match self.stop {
             None => true,

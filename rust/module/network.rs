@@ -59,6 +59,8 @@ use crate::{
         Model,
         Spread, //
     },
+    registry,
+    settings::Change,
     sys::{
         buf::Placement,
         cpu::{
@@ -183,7 +185,7 @@ fn check_node(settings: &Settings) -> Outcome {
 
 /// The settings that the module parameters give to a new network.
 pub(crate) fn default_settings() -> Settings {
-    let mut settings = Settings::default();
+    let mut settings = Settings::DEFAULT;
     settings.cache_timeout_ms = param::cache_timeout_ms();
     settings.cache_size = param::cache_size();
     settings.numa_policy = match param::numa_policy() {
@@ -237,7 +239,7 @@ impl Network {
                 name,
                 tuning: Tuning {
                     cache_timeout_ms: AtomicU32::new(FOLLOW),
-                    eviction: AtomicU8::new(settings.cache_eviction as u8),
+                    eviction: AtomicU8::new(code_of(settings.cache_eviction)),
                     simd: AtomicBool::new(settings.simd),
                     batch_spread: AtomicU32::new(settings.batch_spread),
                     anywhere: AtomicBool::new(true),
@@ -346,7 +348,7 @@ impl Network {
             Lookup::Miss => counters.record_miss(),
             Lookup::Expired => counters.record_expired(),
         }
-        trace::cache(self.id, found as u32);
+        trace::cache(self.id, lookup_code(found));
         found == Lookup::Hit
     }
 
@@ -355,7 +357,7 @@ impl Network {
             return;
         }
         if let Some(cache) = self.cache.read(rcu) {
-            let eviction = Eviction::from_u8(self.tuning.eviction.load(Relaxed));
+            let eviction = eviction_of(self.tuning.eviction.load(Relaxed));
             cache.insert(input, generation, now, output, eviction);
         }
     }
@@ -551,11 +553,20 @@ impl Network {
     }
 
     fn try_configure(&self, text: &[u8]) -> Outcome {
-        let change = crate::settings::Change::parse(text)?;
+        let change = Change::parse(text)?;
+        self.apply(&change)?;
+        if change.resets() {
+            registry::retire(&self.counters.snapshot());
+            self.counters.reset();
+        }
+        Ok(())
+    }
+
+    fn apply(&self, change: &Change<'_>) -> Outcome {
         let mut control = self.control.lock();
         let old = control.settings;
         let mut new = old;
-        change.apply(&mut new);
+        change.apply_to(&mut new);
         check_node(&new)?;
         let spread = spread_of(new.numa_policy, new.numa_node);
 
@@ -604,7 +615,7 @@ impl Network {
         if control.own_timeout {
             tuning.cache_timeout_ms.store(new.cache_timeout_ms, Relaxed);
         }
-        tuning.eviction.store(new.cache_eviction as u8, Relaxed);
+        tuning.eviction.store(code_of(new.cache_eviction), Relaxed);
         tuning.simd.store(new.simd, Relaxed);
         tuning.batch_spread.store(new.batch_spread, Relaxed);
         control.settings = new;
@@ -656,6 +667,32 @@ impl Network {
         snapshot.memory_bytes = self.memory() as u64;
         snapshot.memory_peak_bytes = self.memory_peak.load(Relaxed);
         snapshot
+    }
+}
+
+/// The eviction policy as an atomic holds it.
+fn code_of(eviction: Eviction) -> u8 {
+    match eviction {
+        Eviction::Lru => 0,
+        Eviction::Fifo => 1,
+        Eviction::Random => 2,
+    }
+}
+
+fn eviction_of(code: u8) -> Eviction {
+    match code {
+        1 => Eviction::Fifo,
+        2 => Eviction::Random,
+        _ => Eviction::Lru,
+    }
+}
+
+/// A look-up as trace events show it.
+fn lookup_code(lookup: Lookup) -> u32 {
+    match lookup {
+        Lookup::Hit => 0,
+        Lookup::Miss => 1,
+        Lookup::Expired => 2,
     }
 }
 

@@ -166,6 +166,7 @@ fn note<T>(result: Outcome<T>) -> Outcome<T> {
     if let Err(failure) = &result {
         let mut admin = ADMIN.lock();
         admin.last_error = failure.line;
+        // Without a network of its own, the error counts in the sum.
         admin.gone.count_error(failure.kind as usize);
     }
     result
@@ -237,11 +238,7 @@ fn parse(bytes: &[u8]) -> Outcome<nnm::Model<'_>> {
 
 /// Replaces the model of `network` by a model file.
 pub(crate) fn replace(network: &Network, bytes: &[u8]) -> Outcome {
-    let result = parse(bytes).and_then(|file| network.replace(&file));
-    if let Err(failure) = &result {
-        network.count_error(failure.kind);
-    }
-    let generation = note(result)?;
+    let generation = note(parse(bytes).and_then(|file| network.replace(&file)))?;
     trace::load(
         network.name.as_cstr(),
         network.id,
@@ -309,6 +306,11 @@ pub(crate) fn load_list(list: &CStr) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// Keeps statistics that a network no longer has in the sum over all.
+pub(crate) fn retire(snapshot: &Snapshot) {
+    ADMIN.lock().gone.merge(snapshot);
 }
 
 /// Statistics of all networks, those included that are gone.

@@ -30,6 +30,7 @@ pub(crate) struct Change<'a> {
     text: &'a [u8],
     cpus: Option<CpuSet>,
     timeout: bool,
+    resets: bool,
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -43,6 +44,7 @@ impl<'a> Change<'a> {
             text,
             cpus: None,
             timeout: false,
+            resets: false,
         };
         let mut count = 0;
         for line in lines(text) {
@@ -51,6 +53,7 @@ impl<'a> Change<'a> {
                 config::parse_line(line).map_err(|error| Failure::from_core(error, Kind::Config))?;
             match setting {
                 Setting::AllowedCpus(list) => change.cpus = Some(parse_cpus(list)?),
+                Setting::Reset => change.resets = true,
                 Setting::CacheTimeoutMs(_) | Setting::Workload(_) => change.timeout = true,
                 _ => {}
             }
@@ -62,7 +65,7 @@ impl<'a> Change<'a> {
     }
 
     /// Applies all lines to `settings`, in order.
-    pub(crate) fn apply(&self, settings: &mut Settings) {
+    pub(crate) fn apply_to(&self, settings: &mut Settings) {
         for line in lines(self.text) {
             if let Ok(setting) = config::parse_line(line) {
                 settings.apply(&setting);
@@ -73,6 +76,11 @@ impl<'a> Change<'a> {
     /// The CPUs that are asked for.
     pub(crate) fn cpus(&self) -> Option<&CpuSet> {
         self.cpus.as_ref()
+    }
+
+    /// Whether the statistics start anew.
+    pub(crate) fn resets(&self) -> bool {
+        self.resets
     }
 
     /// Whether the cache time-out is set, so that the module parameter no longer counts.

@@ -52,6 +52,11 @@ impl PerCpuCounters {
         }
     }
 
+    /// Sets all to zero.
+    pub(crate) fn reset(&self) {
+        self.blocks.iter().flatten().for_each(|block| block.reset());
+    }
+
     /// Bytes of memory.
     pub(crate) fn memory(&self) -> usize {
         self.blocks.iter().flatten().count() * core::mem::size_of::<Counters>()
