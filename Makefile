@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The front door: `make` lists what there is. The kernel's build system does
+# not read this file (it takes Kbuild); the work is done by the scripts of qemu/.
+#
+# Where the module is built for:
+#   make KDIR=/path modules	that kernel build, with the tools of this machine
+#   make modules		the running kernel if it is fit for it (Debian's
+#				backports kernel, 7.2 or newer), else Debian's
+#				kernel in the build root, for the guests
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+# Found out only by the targets that need it: it may have to be made first.
+kdir = $(if $(KDIR),$(KDIR),$(shell qemu/hostkernel))
+out := $(CURDIR)/build/host
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/\1	\2/p' Makefile | expand -t 18
+
+.PHONY: demo
+demo: ## boot a guest and show the module at work
+	@qemu/demo
+
+.PHONY: check
+check: ## all checks and tests; the last line counts them
+	@qemu/setup
+	@qemu/check
+
+.PHONY: modules
+modules: ## build neural.ko (KDIR=/path for another kernel)
+	@kdir='$(kdir)'; \
+	if [ -n "$$kdir" ]; then \
+		mkdir -p build && $(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) modules; \
+	else \
+		qemu/build stock; \
+	fi
+
+.PHONY: modules_install
+modules_install: ## install neural.ko for modprobe, after make modules
+	@kdir='$(kdir)'; \
+	[ -n "$$kdir" ] || { echo "neural: the running kernel cannot load this module: boot Debian's backports kernel (7.2 or newer), or give KDIR=/path" >&2; exit 1; }; \
+	$(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) CONFIG_MODULE_SIG_ALL= modules_install
+
+.PHONY: shell
+shell: ## a guest with the module, the models and the tools, and a prompt
+	@qemu/setup stock
+	@qemu/build stock
+	@qemu/build tools
+	@qemu/guest stock --shell
+
+.PHONY: bench
+bench: ## native measurements of the same crates (they are not run by check)
+	@qemu/build cargo bench --workspace
+
+.PHONY: vectors
+vectors: ## make the test vectors again from their generators
+	@python=$$(tests/vectors/venv.sh tests/vectors/requirements.txt) && \
+	for maker in $$(grep -l __main__ tests/vectors/*.py); do "$$python" "$$maker" || exit 1; done
+
+.PHONY: setup
+setup: ## fill the cache: build root, Debian's kernel, kunit kernel
+	@qemu/setup
+
+.PHONY: clean
+clean: ## remove what was built in this checkout
+	rm -rf build
+
+.PHONY: distclean-cache
+distclean-cache: ## remove the cache of downloads and kernels
+	@qemu/uncache
