@@ -86,6 +86,7 @@ impl Root {
                 dir.read_write_callback_file(c"config", network, &config_text, &config_write);
                 dir.read_callback_file(c"layers", network, &layers_text);
                 dir.read_callback_file(c"numa", network, &numa_text);
+                dir.read_callback_file(c"cpus", network, &cpus_text);
                 dir.read_callback_file(c"last_error", network, &network_last_error);
             }),
             GFP_KERNEL,
@@ -194,6 +195,13 @@ fn layers_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     writeln!(f, "scratch_bytes: {}", plan.scratch_bytes)?;
     writeln!(f, "context: {context}")?;
     writeln!(f, "simd: {}", u8::from(network.simd()))
+}
+
+fn cpus_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for cpu in (0..cpu::nr_cpu_ids()).filter(|&cpu| cpu::possible(cpu)) {
+        writeln!(f, "cpu{cpu}: {}", network.predictions_of(cpu))?;
+    }
+    Ok(())
 }
 
 /// Nodes that the `numa` file can tell apart.

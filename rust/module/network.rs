@@ -137,6 +137,12 @@ struct Control {
     last_error: Line,
 }
 
+/// Where an answer came from, and on which CPU.
+enum Answer {
+    Cached(usize),
+    Computed(usize),
+}
+
 /// A network.
 #[pin_data]
 pub(crate) struct Network {
@@ -273,13 +279,17 @@ impl Network {
         let start = cpu::now_ns();
         let result = self.predict_from(start, input, output);
         let ns = cpu::now_ns().saturating_sub(start);
-        self.count(&result.map(|hit| (hit, ns)));
+        match &result {
+            Ok(Answer::Cached(cpu)) => self.counters.of(*cpu).record_hit(ns),
+            Ok(Answer::Computed(cpu)) => self.counters.of(*cpu).record_predict(ns),
+            Err(failure) => self.count_error(failure.kind),
+        }
         trace::predict(self.id, ns, 1, errno(&result));
         result.map(|_| ())
     }
 
-    /// Predicts and says whether the answer came from the cache.
-    fn predict_from(&self, now: u64, input: &[u8], output: &mut [u8]) -> Outcome<bool> {
+    /// Predicts and says how, and on which CPU.
+    fn predict_from(&self, now: u64, input: &[u8], output: &mut [u8]) -> Outcome<Answer> {
         if input.len() != self.input_bytes || output.len() != self.output_bytes {
             return Err(failure!(
                 EINVAL,
@@ -302,28 +312,27 @@ impl Network {
         };
         let generation = model.generation;
         if self.look_up(&rcu, generation, now, input, output) {
-            return Ok(true);
+            return Ok(Answer::Cached(guard.cpu()));
         }
-        if model.is_atomic() {
-            let anywhere = self.tuning.anywhere.load(Relaxed);
-            if anywhere || self.tuning.allowed.contains(guard.cpu()) {
-                model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
-            } else {
-                drop(rcu);
-                drop(guard);
-                let generation = self.run_by_interrupt(input, output)?;
-                self.remember(&rcu::read_lock(), generation, now, input, output);
-                return Ok(false);
-            }
+        if !model.is_atomic() {
+            let model = model.to_arc();
+            drop(rcu);
+            drop(guard);
+            let cpu = self.run_costly(&model, input, output)?;
+            self.remember(&rcu::read_lock(), generation, now, input, output);
+            return Ok(Answer::Computed(cpu));
+        }
+        let anywhere = self.tuning.anywhere.load(Relaxed);
+        if anywhere || self.tuning.allowed.contains(guard.cpu()) {
+            model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
             self.remember(&rcu, generation, now, input, output);
-            return Ok(false);
+            return Ok(Answer::Computed(guard.cpu()));
         }
-        let model = model.to_arc();
         drop(rcu);
         drop(guard);
-        self.run_costly(&model, input, output)?;
+        let (cpu, generation) = self.run_by_interrupt(input, output)?;
         self.remember(&rcu::read_lock(), generation, now, input, output);
-        Ok(false)
+        Ok(Answer::Computed(cpu))
     }
 
     fn look_up(
@@ -342,7 +351,7 @@ impl Network {
             return false;
         };
         let found = cache.lookup(input, generation, now, timeout_ns, output);
-        let counters = self.counters.here();
+        let counters = self.counters.of(cpu::current_cpu());
         match found {
             Lookup::Hit => {}
             Lookup::Miss => counters.record_miss(),
@@ -378,8 +387,8 @@ impl Network {
     }
 
     /// Runs a cheap model on an allowed CPU while the caller waits with interrupts on. Returns the
-    /// generation of the model.
-    fn run_by_interrupt(&self, input: &[u8], output: &mut [u8]) -> Outcome<u32> {
+    /// CPU and the generation of the model.
+    fn run_by_interrupt(&self, input: &[u8], output: &mut [u8]) -> Outcome<(usize, u32)> {
         if Context::current() != Context::Task || cpu::irqs_disabled() {
             return Err(failure!(
                 EXDEV,
@@ -388,14 +397,14 @@ impl Network {
             ));
         }
         let target = self.pick_cpu()?;
-        let mut result = Ok(0);
+        let mut result = Ok((target, 0));
         let mut run = || {
             let guard = PreemptGuard::new();
             let rcu = rcu::read_lock();
             result = match self.model.read(&rcu) {
                 Some(model) => model
                     .run_here(&Dispatch { stop: None }, &guard, input, output)
-                    .map(|()| model.generation),
+                    .map(|()| (guard.cpu(), model.generation)),
                 None => Err(failure!(ENODEV, Model, "predict: no model")),
             };
         };
@@ -404,8 +413,8 @@ impl Network {
         result
     }
 
-    /// Runs a costly model, preemptible, on an allowed CPU.
-    fn run_costly(&self, model: &Model, input: &[u8], output: &mut [u8]) -> Outcome {
+    /// Runs a costly model, preemptible, on an allowed CPU, which it returns.
+    fn run_costly(&self, model: &Model, input: &[u8], output: &mut [u8]) -> Outcome<usize> {
         if !cpu::preemptible() {
             return Err(failure!(
                 EAGAIN,
@@ -422,24 +431,13 @@ impl Network {
         let stop = AtomicBool::new(false);
         let kernels = Dispatch { stop: Some(&stop) };
         let mut slot = model.wait_slot()?;
-        slot.run(&kernels, &stop, elsewhere, input, output)
-    }
-
-    fn count(&self, result: &Outcome<(bool, u64)>) {
-        let guard = PreemptGuard::new();
-        let counters = self.counters.here();
-        match result {
-            Ok((true, ns)) => counters.record_hit(*ns),
-            Ok((false, ns)) => counters.record_predict(*ns),
-            Err(failure) => counters.record_error(failure.kind as usize),
-        }
-        drop(guard);
+        slot.run(&kernels, &stop, elsewhere, input, output)?;
+        Ok(elsewhere.unwrap_or_else(cpu::current_cpu))
     }
 
     /// Counts an error that happened before a prediction began.
     pub(crate) fn count_error(&self, kind: Kind) {
-        let _guard = PreemptGuard::new();
-        self.counters.here().record_error(kind as usize);
+        self.counters.of(cpu::current_cpu()).record_error(kind as usize);
     }
 
     /// Predicts all `samples`, over the allowed CPUs when there are enough of them.
@@ -500,10 +498,7 @@ impl Network {
             fail(interrupted());
         }
         let result = first.lock().map_or(Ok(()), Err);
-        {
-            let _guard = PreemptGuard::new();
-            self.counters.here().record_batch();
-        }
+        self.counters.of(cpu::current_cpu()).record_batch();
         let ns = cpu::now_ns().saturating_sub(start);
         // CAST: A batch has at most NEURAL_BATCH_MAX samples.
         trace::predict(self.id, ns, samples.len() as u32, errno(&result));
@@ -658,6 +653,13 @@ impl Network {
     fn note_memory(&self, more: usize) {
         let now = (self.memory() + more) as u64;
         self.memory_peak.fetch_max(now, Relaxed);
+    }
+
+    /// Predictions by the CPU that made them.
+    pub(crate) fn predictions_of(&self, cpu: usize) -> u64 {
+        let mut snapshot = Snapshot::ZERO;
+        snapshot.add(self.counters.of(cpu));
+        snapshot.predictions
     }
 
     /// The statistics.

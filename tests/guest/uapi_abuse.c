@@ -469,7 +469,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: uapi_abuse MODEL.nnm\n");
 		return 2;
 	}
-	printf("KTAP version 1\n");
+	printf("KTAP version 1\n# script: abuse_01\n");
 	fd = open(argv[1], O_RDONLY);
 	dev = open("/dev/neural", O_RDWR);
 	if (fd < 0 || dev < 0 || fstat(fd, &st)) {

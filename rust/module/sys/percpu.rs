@@ -44,9 +44,9 @@ impl PerCpuCounters {
         })
     }
 
-    /// The block of the CPU that the caller runs on, or just ran on. Any context.
-    pub(crate) fn here(&self) -> &Counters {
-        match self.blocks.get(cpu::current_cpu()) {
+    /// The block of a CPU: of the one that the caller runs on, to be quick. Any context.
+    pub(crate) fn of(&self, cpu: usize) -> &Counters {
+        match self.blocks.get(cpu) {
             Some(Some(block)) => block,
             _ => &self.spare,
         }
