@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `predict`: samples in, predictions and how good they are out.
+
+use std::io::{self, Write};
+
+use serde_json::{json, Map, Value};
+
+use crate::cli::{self, Format};
+use crate::convert::Difference;
+use crate::dev::Device;
+use crate::error::{Error, Result};
+use crate::out;
+use crate::table::{argmax, from_q16, Table};
+use crate::uapi;
+
+/// What the predictions are compared with, and the outcome.
+#[derive(Default)]
+struct Summary {
+    samples: u64,
+    right: Option<u64>,
+    reference: Option<(u64, Difference)>,
+}
+
+/// `predict`
+pub(super) fn run(
+    dev: &dyn Device,
+    args: &cli::Predict,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
+    let info = dev.info(&args.net)?;
+    if info.dtype != uapi::DTYPE_Q16 {
+        let why = format!(
+            "has elements of type {}, which this program does not know",
+            info.dtype
+        );
+        return Err(Error::refused(&args.net, why));
+    }
+    let (from, to) = (info.input_dim as usize, info.output_dim as usize);
+    if from == 0 || to == 0 {
+        return Err(Error::refused(&args.net, "has no inputs or no outputs"));
+    }
+    let samples = Table::read(&args.input)?.with_cols(from, "the input of the network")?;
+    let labels = match &args.labels {
+        Some(path) => Some(Table::read(path)?.labels(samples.rows)?),
+        None => None,
+    };
+    let reference = match &args.reference {
+        Some(path) => Some(same_rows(
+            Table::read(path)?.with_cols(to, "the output of the network")?,
+            samples.rows,
+        )?),
+        None => None,
+    };
+    let input = samples.quantise()?;
+    let mut output = vec![0i32; samples.rows.saturating_mul(to)];
+    let bar = out::progress(samples.rows as u64, "predicting");
+    let chunk = args.batch as usize;
+    for (x, y) in input
+        .chunks(chunk * from)
+        .zip(output.chunks_mut(chunk * to))
+    {
+        let count = x.len() / from;
+        let count = u32::try_from(count).map_err(|e| Error::refused("predict", e))?;
+        dev.predict(info.id, args.batch > 1, count, x, y)
+            .map_err(|e| e.within(&args.net))?;
+        bar.inc(u64::from(count));
+    }
+    bar.finish_and_clear();
+    let summary = Summary::new(&output, to, labels.as_deref(), reference.as_ref());
+    match (args.summary, args.output) {
+        (true, Format::Csv) => summary.write(out).map_err(out::failed),
+        (true, Format::Json) => out::json(out, &Value::Object(summary.json(&args.net))),
+        (false, Format::Json) => {
+            let mut document = summary.json(&args.net);
+            let rows = output.chunks(to);
+            let (key, rows): (_, Vec<Value>) = if args.argmax {
+                ("classes", rows.map(|r| json!(argmax(r))).collect())
+            } else {
+                (
+                    "outputs",
+                    rows.map(|r| r.iter().map(|v| json!(from_q16(*v))).collect())
+                        .collect(),
+                )
+            };
+            document.insert(key.to_owned(), Value::Array(rows));
+            out::json(out, &Value::Object(document))
+        }
+        (false, Format::Csv) => {
+            csv(&output, to, args.argmax, out).map_err(out::failed)?;
+            if labels.is_some() || reference.is_some() {
+                // Nobody may be reading it; the predictions are out.
+                let _ = summary.write(err);
+            }
+            Ok(())
+        }
+    }
+}
+
+fn same_rows(table: Table, rows: usize) -> Result<Table> {
+    if table.rows == rows {
+        return Ok(table);
+    }
+    let why = format!("has {} rows, there are {rows} samples", table.rows);
+    Err(Error::refused(table.source, why))
+}
+
+fn csv(output: &[i32], to: usize, only_class: bool, out: &mut dyn Write) -> io::Result<()> {
+    for row in output.chunks(to) {
+        if only_class {
+            writeln!(out, "{}", argmax(row))?;
+        } else {
+            let cells: Vec<String> = row.iter().map(|v| from_q16(*v).to_string()).collect();
+            writeln!(out, "{}", cells.join(","))?;
+        }
+    }
+    Ok(())
+}
+
+impl Summary {
+    fn new(output: &[i32], to: usize, labels: Option<&[usize]>, reference: Option<&Table>) -> Self {
+        let rows = output.chunks(to);
+        let samples = rows.len() as u64;
+        let count = |n: usize| n as u64;
+        let right = labels.map(|labels| {
+            count(
+                rows.clone()
+                    .zip(labels)
+                    .filter(|(r, l)| argmax(r) == **l)
+                    .count(),
+            )
+        });
+        let reference = reference.map(|reference| {
+            let mut difference = Difference::default();
+            let mut same = 0;
+            for (have, want) in rows.zip(reference.iter()) {
+                same += u64::from(argmax(have) == argmax(want));
+                for (a, b) in have.iter().zip(want) {
+                    difference.add(from_q16(*a), *b);
+                }
+            }
+            (same, difference)
+        });
+        Self {
+            samples,
+            right,
+            reference,
+        }
+    }
+
+    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let n = self.samples;
+        writeln!(out, "samples: {n}")?;
+        if let Some(right) = self.right {
+            writeln!(
+                out,
+                "accuracy: {:.2} % ({right} of {n})",
+                out::percent(right, n)
+            )?;
+        }
+        if let Some((same, d)) = &self.reference {
+            writeln!(
+                out,
+                "same class as reference: {:.2} % ({same} of {n})",
+                out::percent(*same, n)
+            )?;
+            writeln!(
+                out,
+                "difference to reference: max {:.3e}, mean {:.3e}",
+                d.max,
+                d.mean()
+            )?;
+        }
+        Ok(())
+    }
+
+    fn json(&self, net: &str) -> Map<String, Value> {
+        let mut map = Map::new();
+        map.insert("network".to_owned(), json!(net));
+        map.insert("samples".to_owned(), json!(self.samples));
+        if let Some(right) = self.right {
+            map.insert("right".to_owned(), json!(right));
+            map.insert(
+                "accuracy_percent".to_owned(),
+                json!(out::percent(right, self.samples)),
+            );
+        }
+        if let Some((same, d)) = &self.reference {
+            map.insert("reference_same_class".to_owned(), json!(same));
+            map.insert("reference_max_abs".to_owned(), json!(d.max));
+            map.insert("reference_mean_abs".to_owned(), json!(d.mean()));
+        }
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::*;
+    use crate::table::to_q16;
+    use std::path::PathBuf;
+
+    struct Case {
+        fake: Fake,
+        dir: PathBuf,
+    }
+
+    impl Case {
+        fn new(name: &str) -> Self {
+            let dir = std::env::temp_dir()
+                .join(format!("neuralctl-predict-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&dir).unwrap();
+            Self {
+                fake: Fake::with("tiny"),
+                dir,
+            }
+        }
+
+        fn file(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.dir.join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+
+        fn args(&self, samples: &str) -> cli::Predict {
+            cli::Predict {
+                net: "tiny".to_owned(),
+                input: self.file("x.csv", samples),
+                output: Format::Csv,
+                labels: None,
+                reference: None,
+                batch: 2,
+                argmax: false,
+                summary: false,
+            }
+        }
+
+        fn run(&self, args: &cli::Predict) -> Result<(String, String)> {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            run(&self.fake, args, &mut out, &mut err)?;
+            Ok((
+                String::from_utf8(out).unwrap(),
+                String::from_utf8(err).unwrap(),
+            ))
+        }
+
+        fn answers(&self) -> Vec<Vec<f64>> {
+            ROWS.iter()
+                .map(|row| {
+                    let q: Vec<i32> = row.iter().map(|v| to_q16(*v).unwrap()).collect();
+                    self.fake.answer(&q).into_iter().map(from_q16).collect()
+                })
+                .collect()
+        }
+    }
+
+    impl Drop for Case {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    const ROWS: [[f64; 4]; 3] = [
+        [1.0, 0.5, -1.0, 2.0],
+        [0.0, 0.0, 1.0, 0.0],
+        [-3.0, 2.5, 0.25, 1.0],
+    ];
+    const CSV: &str = "1,0.5,-1,2\n0,0,1,0\n-3,2.5,0.25,1\n";
+
+    fn rows(text: &str) -> Vec<Vec<f64>> {
+        text.lines()
+            .map(|l| l.split(',').map(|v| v.parse().unwrap()).collect())
+            .collect()
+    }
+
+    #[test]
+    fn batches_and_single_calls_give_the_engines_answers() {
+        let case = Case::new("batch");
+        for batch in [1, 2, 3, 1024] {
+            let mut args = case.args(CSV);
+            args.batch = batch;
+            let (out, err) = case.run(&args).unwrap();
+            assert_eq!(rows(&out), case.answers(), "batch {batch}");
+            assert_eq!(err, "");
+        }
+    }
+
+    #[test]
+    fn accuracy_and_agreement_are_counted() {
+        let case = Case::new("accuracy");
+        let answers = case.answers();
+        let class: Vec<usize> = answers.iter().map(|a| argmax(a)).collect();
+        let labels = format!("{}\n{}\n{}\n", class[0], class[1], (class[2] + 1) % 3);
+        let reference: String = answers
+            .iter()
+            .map(|a| format!("{},{},{}\n", a[0] + 0.25, a[1] + 0.25, a[2] + 0.25))
+            .collect();
+        let mut args = case.args(CSV);
+        args.labels = Some(case.file("y.csv", &labels));
+        args.reference = Some(case.file("ref.csv", &reference));
+        let (_, err) = case.run(&args).unwrap();
+        assert!(err.contains("accuracy: 66.67 % (2 of 3)\n"), "{err}");
+        assert!(
+            err.contains("same class as reference: 100.00 % (3 of 3)\n"),
+            "{err}"
+        );
+        assert!(err.contains("max 2.500e-1, mean 2.500e-1"), "{err}");
+        args.summary = true;
+        let (out, nothing) = case.run(&args).unwrap();
+        assert_eq!((out, nothing.as_str()), (err, ""));
+        args.output = Format::Json;
+        args.summary = false;
+        args.argmax = true;
+        let json: Value = serde_json::from_str(&case.run(&args).unwrap().0).unwrap();
+        assert_eq!(json["classes"], json!(class));
+        assert_eq!(json["right"], 2);
+        assert_eq!(json["reference_max_abs"], 0.25);
+        args.output = Format::Csv;
+        let (out, _) = case.run(&args).unwrap();
+        assert_eq!(out, format!("{}\n{}\n{}\n", class[0], class[1], class[2]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let case = Case::new("refused");
+        let e = case.run(&case.args("1,2,3\n")).unwrap_err().to_string();
+        assert!(
+            e.ends_with("has 3 columns, the input of the network has 4"),
+            "{e}"
+        );
+        let e = case
+            .run(&case.args("1,2,3,4\n1,2,99999,4\n"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            e.contains("row 2 (line 2), column 3: 99999 is outside"),
+            "{e}"
+        );
+        let mut args = case.args(CSV);
+        args.labels = Some(case.file("y.csv", "1\n2\n"));
+        let e = case.run(&args).unwrap_err().to_string();
+        assert!(e.ends_with("2 labels for 3 samples"), "{e}");
+        let mut args = case.args(CSV);
+        args.reference = Some(case.file("r.csv", "1,2,3\n"));
+        let e = case.run(&args).unwrap_err().to_string();
+        assert!(e.ends_with("has 1 rows, there are 3 samples"), "{e}");
+        let mut args = case.args(CSV);
+        args.net = "none".to_owned();
+        assert!(case
+            .run(&args)
+            .unwrap_err()
+            .to_string()
+            .ends_with("(ENOENT)"));
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ONNX files of `tests/vectors`: what converts answers as ONNX Runtime does, what must be
+//! refused is refused in words that name the culprit.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use neuralctl::convert::{convert, Converted};
+use neuralctl::engine::Engine;
+use neuralctl::table::{argmax, from_q16, Table};
+use serde_json::Value;
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors")
+}
+
+fn manifest() -> Value {
+    let text = fs::read_to_string(vectors().join("onnx/manifest.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The largest differences to ONNX Runtime: of the network in double precision, and in Q16.16; and
+/// the rows where the class is another one.
+fn compare(converted: &Converted, input: &Path, output: &Path) -> (f64, f64, usize) {
+    let input = Table::read(input).unwrap();
+    assert_eq!(input.cols, converted.network.inputs());
+    let want = Table::read(output).unwrap();
+    assert_eq!(
+        (want.rows, want.cols),
+        (input.rows, converted.network.outputs())
+    );
+    let mut engine = Engine::new(&converted.file).unwrap();
+    let quantised = input.quantise().unwrap();
+    let (mut float, mut fixed, mut other) = (0f64, 0f64, 0);
+    for ((x, q), y) in input
+        .iter()
+        .zip(quantised.chunks(input.cols))
+        .zip(want.iter())
+    {
+        let exact = converted.network.eval(x);
+        let have: Vec<f64> = engine
+            .predict(q)
+            .unwrap()
+            .into_iter()
+            .map(from_q16)
+            .collect();
+        other += usize::from(argmax(&have) != argmax(y));
+        for ((e, h), y) in exact.iter().zip(&have).zip(y) {
+            float = float.max((e - y).abs());
+            fixed = fixed.max((h - y).abs());
+        }
+    }
+    (float, fixed, other)
+}
+
+#[test]
+fn what_converts_answers_as_onnx_runtime_does() {
+    let manifest = manifest();
+    let cases = manifest["ok"].as_object().unwrap();
+    assert!(cases.len() >= 30, "{} cases", cases.len());
+    for (name, case) in cases {
+        let at = |end: &str| vectors().join("onnx/ok").join(format!("{name}{end}"));
+        let onnx = fs::read(at(".onnx")).unwrap();
+        let converted = convert(&onnx, "net", None).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let engine = Engine::new(&converted.file).unwrap();
+        let layers = engine.layers();
+        let wanted = case["layers"].as_array().unwrap();
+        assert_eq!(layers.len(), wanted.len(), "{name}");
+        for (have, want) in layers.iter().zip(wanted) {
+            let activation = have.activation.split(':').next().unwrap();
+            assert_eq!(
+                serde_json::json!([have.inputs, have.outputs, activation]),
+                *want,
+                "{name}"
+            );
+        }
+        let (float, fixed, _) = compare(&converted, &at("_input.npy"), &at("_output.npy"));
+        assert!(float < 2e-5, "{name}: reference is off by {float}");
+        assert!(fixed < 2e-3, "{name}: Q16.16 is off by {fixed}");
+    }
+}
+
+#[test]
+fn what_must_be_refused_is_refused_by_name() {
+    let manifest = manifest();
+    let cases = manifest["refuse"].as_object().unwrap();
+    assert!(cases.len() >= 40, "{} cases", cases.len());
+    let mut wrong = Vec::new();
+    for (name, case) in cases {
+        let onnx = fs::read(vectors().join("onnx/refuse").join(format!("{name}.onnx"))).unwrap();
+        let line = match convert(&onnx, "net", None) {
+            Ok(_) => {
+                wrong.push(format!("{name}: was taken"));
+                continue;
+            }
+            Err(e) => e.to_string(),
+        };
+        let says: Vec<String> = case["says"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|w| w.as_str().unwrap().to_lowercase())
+            .collect();
+        println!("{name}: {line}");
+        let lower = line.to_lowercase();
+        if !says.is_empty() && !says.iter().any(|w| lower.contains(w)) || line.contains('\n') {
+            wrong.push(format!("{name}: wants one of {says:?}: {line}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_digits_network_gives_the_classes_of_onnx_runtime() {
+    let dir = vectors();
+    let onnx = fs::read(dir.join("digits.onnx")).unwrap();
+    let converted = convert(&onnx, "digits", None).unwrap();
+    let (float, fixed, other) = compare(
+        &converted,
+        &dir.join("digits_input.npy"),
+        &dir.join("digits_ort_output.npy"),
+    );
+    assert!(float < 1e-5, "{float}");
+    assert!(fixed < 1e-3, "{fixed}");
+    assert!(other <= 1, "{other} of 360 rows have another class");
+}
