@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the variables are for those who source it
 #
 # What every script of this directory needs: where the cache is, how to speak,
 # how to fail in one line, and how to take a lock. Sourced, never run.
@@ -29,7 +29,7 @@ RUN_NAME=$(basename "$0")
 take_lock() {
 	local file=$CACHE/lock.$1 wait=${NEURAL_LOCK_WAIT:-1800} holder
 
-	mkdir -p "$CACHE" || die "cannot create $CACHE: set NEURAL_CACHE to a writable directory"
+	mkdir -p "$CACHE" 2>/dev/null || die "cannot create $CACHE: set NEURAL_CACHE to a writable directory"
 	exec 9<>"$file"
 	if ! flock -n 9; then
 		holder=$(head -n 1 "$file")
@@ -50,7 +50,7 @@ drop_lock() {
 need_space() {
 	local kib
 
-	mkdir -p "$CACHE" || die "cannot create $CACHE: set NEURAL_CACHE to a writable directory"
+	mkdir -p "$CACHE" 2>/dev/null || die "cannot create $CACHE: set NEURAL_CACHE to a writable directory"
 	kib=${NEURAL_FREE_KIB:-$(df -Pk "$CACHE" | awk 'NR == 2 { print $4 }')}
 	[ "$kib" -ge $(($1 * 1024 * 1024)) ] ||
 		die "$((kib / 1048576)) GB free in $CACHE, $1 GB needed: free some, or set NEURAL_CACHE to another disk"
@@ -67,15 +67,18 @@ key() {
 }
 
 # A long, quiet command: its output goes to a log; if it fails the end of the
-# log is shown.
+# log is shown, but for a package that is not there its name is enough.
 #   logged LOG COMMAND...
 logged() {
-	local log=$1 rc=0
+	local log=$1 rc=0 lacks
 
 	shift
 	mkdir -p "$(dirname "$log")"
 	"$@" >"$log" 2>&1 9>&- || rc=$?
 	if [ "$rc" -ne 0 ]; then
+		lacks=$(sed -nE "s/^E: (Unable to locate package|Version '.*' for|Package) '?([^' ]*).*/\\2/p" "$log" | sort -u | paste -sd' ')
+		[ -z "$lacks" ] ||
+			die "the mirror lacks $lacks: wait until it is complete, or configure apt with another (log: $log)"
 		tail -n 30 "$log" | sed 's/^/    /' >&2
 		return "$rc"
 	fi
