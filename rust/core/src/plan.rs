@@ -138,20 +138,24 @@ pub struct Plan {
 ///
 /// The sums are exact, then rounded to nearest (halves upwards) and saturated, as
 /// [`fixed::round_acc`](crate::fixed::round_acc) does. No activation is applied.
+///
+/// Weights lie in blocks of four rows; only the last block of a layer may have fewer. In a block of `r`
+/// rows stand the first two weights of each row, row by row, then the next two of each row, and so on;
+/// if `N` is odd, the last weight of each row ends the block. Each weight is a `u32`: the Q16.16 number
+/// plus 2^31, which is its bits with the highest one flipped.
 #[derive(Debug)]
 pub struct DenseArgs<'a> {
-    /// `W[R, N]`, a row per output: `R * input.len()` bytes.
+    /// `W[R, N]` in blocks: `R * N * 4` bytes.
     pub weights: &'a [u8],
-    /// `bias[R]`: `R * 4` bytes.
+    /// `bias[R]`, Q16.16: `R * 4` bytes.
     pub bias: &'a [u8],
-    /// For [`Scalar`]: an `i64` per row, `R * 8` bytes, made by
-    /// [`Model::pack`](crate::nnm::Model::pack).
+    /// For [`Scalar`]: an `i64` per row, `R * 8` bytes.
     pub row_terms: &'a [u8],
-    /// `input[N]`: `N * 4` bytes.
+    /// `input[N]`, Q16.16: `N * 4` bytes.
     pub input: &'a [u8],
     /// For [`Scalar`]: what [`Kernels::input_term`] gave for this input.
     pub input_term: i64,
-    /// `output[R]`: `R * 4` bytes, overwritten.
+    /// `output[R]`, Q16.16: `R * 4` bytes, overwritten.
     pub output: &'a mut [u8],
 }
 

@@ -8,62 +8,77 @@
 //! 1968) halves their number. For each pair of elements
 //!
 //! ```text
-//! w0 x0 + w1 x1 = (w0 + x1) (w1 + x0) - w0 w1 - x0 x1
+//! u0 x0 + u1 x1 = (u0 + x1) (u1 + x0) - u0 u1 - x0 x1
 //! ```
 //!
-//! where the sum of `w0 w1` depends on the row only and is taken when weights are packed
-//! ([`row_term`]), and the sum of `x0 x1` is taken once for all rows ([`input_term`]).
+//! where the sum of `u0 u1` depends on the row only and is taken when weights are packed, and the sum
+//! of `x0 x1` is taken once for all rows ([`input_term`]).
+//!
+//! `u` is the weight plus 2^31, as an unsigned number: some CPUs need an operation more to load signed
+//! numbers than unsigned ones. It adds `2^31 sum x` to each sum, which goes into [`input_term`], too.
 //!
 //! The result is exact: everything is computed modulo 2^64, and the model file's bound on the weights
 //! of a row puts the true sum into the range of `i64`.
+//!
+//! Packed weights are blocks of four rows; the last block may have fewer. In a block of `R` rows stand
+//! the first two weights of each row, row by row, then the next two of each row, and so on; if the
+//! number of inputs is odd, the last weight of each row ends the block. So a block is read from its
+//! beginning to its end, and four sums that do not depend on each other grow at the same time.
 
 use crate::fixed::{elements, load, round_acc, store, ELEMENT_BYTES, FRAC_BITS};
 use crate::plan::DenseArgs;
 
+/// Rows of a block.
+pub(crate) const BLOCK_ROWS: usize = 4;
+
+/// Bytes of the term of a row.
+pub(crate) const TERM_BYTES: usize = 8;
+
 const PAIR_BYTES: usize = 2 * ELEMENT_BYTES;
 
-/// `2^16 bias - sum of w0 w1`, modulo 2^64.
-pub(crate) fn row_term(row: &[u8], bias: i32) -> i64 {
-    (i64::from(bias) << FRAC_BITS).wrapping_sub(pair_products(row))
-}
+/// What is added to weights.
+const OFFSET: i64 = 1 << 31;
 
-/// The sum of `x0 x1`, modulo 2^64.
+/// The sum of `x0 x1` over all pairs, plus 2^31 times the sum of all `x`, modulo 2^64.
 pub(crate) fn input_term(input: &[u8]) -> i64 {
-    pair_products(input)
+    let products = input.chunks_exact(PAIR_BYTES).fold(0i64, |sum, pair| {
+        let [x0, x1] = signed_pair(pair);
+        sum.wrapping_add(x0.wrapping_mul(x1))
+    });
+    let sum = elements(input).fold(0i64, |sum, x| sum.wrapping_add(i64::from(x)));
+    products.wrapping_add(sum.wrapping_mul(OFFSET))
 }
 
-fn pair_products(bytes: &[u8]) -> i64 {
-    bytes
-        .chunks_exact(PAIR_BYTES)
-        .map(pair)
-        .fold(0, |sum, (a, b)| sum.wrapping_add(a.wrapping_mul(b)))
+/// `2^16 bias`, minus the sum of `u0 u1` over all pairs of a row that is not packed, modulo 2^64.
+fn row_term(row: &[u8], bias: i32) -> i64 {
+    row.chunks_exact(PAIR_BYTES)
+        .fold(i64::from(bias) << FRAC_BITS, |term, pair| {
+            let [w0, w1] = signed_pair(pair).map(|w| w.wrapping_add(OFFSET));
+            term.wrapping_sub(w0.wrapping_mul(w1))
+        })
 }
 
 #[inline(always)]
-fn pair(chunk: &[u8]) -> (i64, i64) {
-    match chunk {
-        &[a, b, c, d, e, f, g, h] => (
-            i64::from(i32::from_le_bytes([a, b, c, d])),
-            i64::from(i32::from_le_bytes([e, f, g, h])),
-        ),
-        _ => (0, 0),
+fn signed_pair(bytes: &[u8]) -> [i64; 2] {
+    match bytes {
+        &[a, b, c, d, e, f, g, h] => {
+            [[a, b, c, d], [e, f, g, h]].map(|x| i64::from(i32::from_le_bytes(x)))
+        }
+        _ => [0; 2],
     }
 }
 
-/// `(w0 + x1) (w1 + x0)`, modulo 2^64; the sums have 33 bits.
 #[inline(always)]
-fn cross((w0, w1): (i64, i64), (x0, x1): (i64, i64)) -> i64 {
-    w0.wrapping_add(x1).wrapping_mul(w1.wrapping_add(x0))
+fn unsigned_pair(bytes: &[u8]) -> [i64; 2] {
+    match bytes {
+        &[a, b, c, d, e, f, g, h] => {
+            [[a, b, c, d], [e, f, g, h]].map(|u| i64::from(u32::from_le_bytes(u)))
+        }
+        _ => [0; 2],
+    }
 }
 
-/// The product of the last elements when their number is odd.
-#[inline(always)]
-fn odd(row: &[u8], input: &[u8]) -> i64 {
-    let last = |bytes: &[u8]| i64::from(load(bytes.chunks_exact(PAIR_BYTES).remainder()));
-    last(row).wrapping_mul(last(input))
-}
-
-/// See [`DenseArgs`]. Four rows at a time, so that inputs are loaded once for all of them.
+/// See [`DenseArgs`].
 pub(crate) fn dense_q16(args: DenseArgs<'_>) {
     let DenseArgs {
         weights,
@@ -73,76 +88,111 @@ pub(crate) fn dense_q16(args: DenseArgs<'_>) {
         output,
         ..
     } = args;
-    let row_bytes = input.len().max(1);
-    let start = |term: &[u8]| term_of(term).wrapping_sub(input_term);
-
-    let blocks = weights.chunks_exact(row_bytes.saturating_mul(4));
-    let terms = row_terms.chunks_exact(4 * TERM_BYTES);
-    let mut results = output.chunks_exact_mut(4 * ELEMENT_BYTES);
-    let (last_rows, last_terms) = (blocks.remainder(), terms.remainder());
+    let blocks = weights.chunks_exact(input.len().saturating_mul(BLOCK_ROWS).max(1));
+    let terms = row_terms.chunks_exact(BLOCK_ROWS * TERM_BYTES);
+    let mut results = output.chunks_exact_mut(BLOCK_ROWS * ELEMENT_BYTES);
+    let (last_block, last_terms) = (blocks.remainder(), terms.remainder());
     for ((block, terms), results) in blocks.zip(terms).zip(&mut results) {
-        let sums = four_rows(block, input);
-        let terms = terms.chunks_exact(TERM_BYTES);
-        for ((result, term), sum) in results.chunks_exact_mut(ELEMENT_BYTES).zip(terms).zip(sums) {
-            store(result, round_acc(start(term).wrapping_add(sum)));
+        finish(sums::<BLOCK_ROWS>(block, input), terms, input_term, results);
+    }
+    let results = results.into_remainder();
+    match results.len() / ELEMENT_BYTES {
+        1 => finish(
+            sums::<1>(last_block, input),
+            last_terms,
+            input_term,
+            results,
+        ),
+        2 => finish(
+            sums::<2>(last_block, input),
+            last_terms,
+            input_term,
+            results,
+        ),
+        3 => finish(
+            sums::<3>(last_block, input),
+            last_terms,
+            input_term,
+            results,
+        ),
+        _ => {}
+    }
+}
+
+/// The sums of `(u0 + x1) (u1 + x0)` of the rows of a block.
+#[inline(always)]
+fn sums<const R: usize>(block: &[u8], input: &[u8]) -> [i64; R] {
+    let mut sums = [0i64; R];
+    let pairs = input.chunks_exact(PAIR_BYTES);
+    let columns = block.chunks_exact(R * PAIR_BYTES);
+    let (last_x, last_u) = (pairs.remainder(), columns.remainder());
+    for (column, pair) in columns.zip(pairs) {
+        let [x0, x1] = signed_pair(pair);
+        for (sum, u) in sums.iter_mut().zip(column.chunks_exact(PAIR_BYTES)) {
+            let [u0, u1] = unsigned_pair(u);
+            *sum = sum.wrapping_add(u0.wrapping_add(x1).wrapping_mul(u1.wrapping_add(x0)));
         }
     }
+    if last_x.len() == ELEMENT_BYTES {
+        let x = i64::from(load(last_x));
+        for (sum, u) in sums.iter_mut().zip(last_u.chunks_exact(ELEMENT_BYTES)) {
+            // CAST: the bits of an unsigned number.
+            let u = i64::from(load(u) as u32);
+            *sum = sum.wrapping_add(u.wrapping_mul(x));
+        }
+    }
+    sums
+}
 
-    let rows = last_rows
-        .chunks_exact(row_bytes)
-        .zip(last_terms.chunks_exact(TERM_BYTES));
-    for ((row, term), result) in rows.zip(results.into_remainder().chunks_exact_mut(ELEMENT_BYTES))
+#[inline(always)]
+fn finish<const R: usize>(sums: [i64; R], terms: &[u8], input_term: i64, results: &mut [u8]) {
+    let terms = terms.chunks_exact(TERM_BYTES);
+    for ((sum, term), result) in sums
+        .into_iter()
+        .zip(terms)
+        .zip(results.chunks_exact_mut(ELEMENT_BYTES))
     {
+        let term = term
+            .first_chunk()
+            .map_or(0, |bytes| i64::from_le_bytes(*bytes));
         store(
             result,
-            round_acc(start(term).wrapping_add(one_row(row, input))),
+            round_acc(sum.wrapping_add(term).wrapping_sub(input_term)),
         );
     }
 }
 
-/// Bytes of the term of a row.
-pub(crate) const TERM_BYTES: usize = 8;
-
-fn term_of(bytes: &[u8]) -> i64 {
-    bytes
-        .first_chunk()
-        .map_or(0, |bytes| i64::from_le_bytes(*bytes))
-}
-
-fn four_rows(block: &[u8], input: &[u8]) -> [i64; 4] {
-    let (Some((r01, r23)), half) = (block.split_at_checked(block.len() / 2), block.len() / 4)
-    else {
-        return [0; 4];
-    };
-    let (Some((r0, r1)), Some((r2, r3))) = (r01.split_at_checked(half), r23.split_at_checked(half))
-    else {
-        return [0; 4];
-    };
-    let [mut s0, mut s1, mut s2, mut s3] = [r0, r1, r2, r3].map(|row| odd(row, input));
-    let rows = pairs(r0).zip(pairs(r1)).zip(pairs(r2)).zip(pairs(r3));
-    for (x, (((w0, w1), w2), w3)) in pairs(input).zip(rows) {
-        s0 = s0.wrapping_add(cross(w0, x));
-        s1 = s1.wrapping_add(cross(w1, x));
-        s2 = s2.wrapping_add(cross(w2, x));
-        s3 = s3.wrapping_add(cross(w3, x));
-    }
-    [s0, s1, s2, s3]
-}
-
-fn one_row(row: &[u8], input: &[u8]) -> i64 {
-    pairs(row)
-        .zip(pairs(input))
-        .fold(odd(row, input), |sum, (w, x)| sum.wrapping_add(cross(w, x)))
-}
-
-#[inline(always)]
-fn pairs(bytes: &[u8]) -> impl Iterator<Item = (i64, i64)> + '_ {
-    bytes.chunks_exact(PAIR_BYTES).map(pair)
-}
-
-/// Writes the terms of all rows; see [`row_term`].
-pub(crate) fn write_row_terms(weights: &[u8], bias: &[u8], inputs: usize, terms: &mut [u8]) {
+/// Packs `weights[rows, inputs]`, and writes the terms of the rows.
+pub(crate) fn pack(
+    weights: &[u8],
+    bias: &[u8],
+    inputs: usize,
+    packed: &mut [u8],
+    terms: &mut [u8],
+) {
     let row_bytes = inputs.saturating_mul(ELEMENT_BYTES).max(1);
+    let block_bytes = row_bytes.saturating_mul(BLOCK_ROWS);
+    for (from, to) in weights
+        .chunks(block_bytes)
+        .zip(packed.chunks_mut(block_bytes))
+    {
+        let rows = from.len().checked_div(row_bytes).unwrap_or(0);
+        for (r, row) in from.chunks_exact(row_bytes).enumerate() {
+            let pairs = row.chunks(PAIR_BYTES);
+            let columns = to.chunks_mut(rows.saturating_mul(PAIR_BYTES).max(1));
+            for (pair, column) in pairs.zip(columns) {
+                let Some(place) = column.chunks_exact_mut(pair.len().max(1)).nth(r) else {
+                    continue;
+                };
+                for (w, u) in pair
+                    .chunks_exact(ELEMENT_BYTES)
+                    .zip(place.chunks_exact_mut(ELEMENT_BYTES))
+                {
+                    store(u, load(w) ^ i32::MIN);
+                }
+            }
+        }
+    }
     let rows = weights.chunks_exact(row_bytes).zip(elements(bias));
     for ((row, bias), term) in rows.zip(terms.chunks_exact_mut(TERM_BYTES)) {
         if let Some(term) = term.first_chunk_mut() {

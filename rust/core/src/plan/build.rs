@@ -69,8 +69,9 @@ impl Model<'_> {
         let weights = take(rows.checked_mul(bytes_of(inputs))?)?;
         let bias = take(bytes_of(outputs))?;
         let row_terms = take(rows.checked_mul(scalar::TERM_BYTES)?)?;
-        // CAST: at most TILE_MACS. A multiple of 4, for that is what kernels do at a time.
-        let tile_rows = TILE_MACS.checked_div(u64::from(inputs))? as u32 & !3;
+        // CAST: at most TILE_MACS. Whole blocks; a block of the widest layer is just a tile.
+        let tile_rows = TILE_MACS.checked_div(u64::from(inputs))? as u32;
+        let tile_rows = tile_rows & !(scalar::BLOCK_ROWS as u32 - 1);
         Some(Step {
             kind: op.kind,
             dtype: self.dtype(),
@@ -80,7 +81,7 @@ impl Model<'_> {
             weights,
             bias,
             row_terms,
-            tile_rows: tile_rows.clamp(1, TILE_ROWS),
+            tile_rows: tile_rows.clamp(scalar::BLOCK_ROWS as u32, TILE_ROWS),
             op: i,
             tensor: op.output,
             last_use: i,
@@ -157,15 +158,14 @@ impl Model<'_> {
         {
             return None;
         }
-        dst.get_mut(step.weights..)?
-            .get_mut(..weights.len())?
-            .copy_from_slice(weights);
+        let terms = outputs.checked_mul(scalar::TERM_BYTES)?;
         dst.get_mut(step.bias..)?
             .get_mut(..bias.len())?
             .copy_from_slice(bias);
-        let terms = outputs.checked_mul(scalar::TERM_BYTES)?;
-        let terms = dst.get_mut(step.row_terms..)?.get_mut(..terms)?;
-        scalar::write_row_terms(weights, bias, inputs, terms);
+        // The terms lie behind the weights.
+        let (low, high) = dst.split_at_mut_checked(step.row_terms)?;
+        let packed = low.get_mut(step.weights..)?.get_mut(..weights.len())?;
+        scalar::pack(weights, bias, inputs, packed, high.get_mut(..terms)?);
         Some(())
     }
 }
