@@ -92,7 +92,7 @@ same() {
 
 # write FILE TEXT: write at once, as an administrator's echo does; for t and refuse.
 write() {
-	printf '%s\n' "$2" >"$1"
+	/bin/echo "$2" >"$1"
 }
 
 # kernel_says TEXT: the kernel's log has TEXT (a fixed string) since the last

@@ -2,14 +2,54 @@
 # SPDX-License-Identifier: GPL-2.0
 # kernel: both
 #
-# The module loads by name, shows itself, and unloads again, twice.
+# Models come and go: by modprobe, by name from the firmware path, from a file;
+# they are listed, replaced, unloaded, and traced.
 
-# shellcheck source=tests/guest/lib.sh
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.sh"
 
-ktap_plan 5
-t "loads" modprobe neural
-t "is listed" grep -q '^neural ' /proc/modules
-t "unloads" rmmod neural
-t "loads again" modprobe neural
-t "unloads again" rmmod neural
+ktap_plan 32
+
+t "models are made" make_models
+t "modprobe loads the models it is told to" modprobe neural neural_models=digits,small
+same "both are there" "digits small" "$(names)"
+same "the parameter can be read back" "digits,small" "$(cat $P/neural_models)"
+t "a model is loaded by name from the firmware path" neuralctl load large
+refuse "a name is given once" "EEXIST" neuralctl load large
+t "a model is loaded from a file under another name" neuralctl load $FW/digits.nnm --name second
+refuse "a model that is not there is named" "nothere.nnm" neuralctl load nothere
+refuse "a path as a name is refused" "name" neuralctl load $FW/digits.nnm --name ../x
+t "a loaded network can be looked at" neuralctl info digits
+t "its layers are in debugfs" grep -q "^0 *dense *64 *128 *relu *8192" $D/network_digits/layers
+t "the last one too" grep -q "^1 *dense *128 *10 *softmax *1280" $D/network_digits/layers
+same "it has its first generation" "generation: 1" "$(grep generation $D/network_digits/layers)"
+t "it is replaced from the firmware path" neuralctl replace digits
+same "which makes a new generation" "generation: 2" "$(grep generation $D/network_digits/layers)"
+t "it is replaced from a file" neuralctl replace $FW/digits.nnm --name second
+refuse "not by one of another shape" "64 inputs" neuralctl replace $FW/small.nnm --name digits
+same "then nothing changes" "generation: 2" "$(grep generation $D/network_digits/layers)"
+t "a network is unloaded" neuralctl unload second
+refuse "only once" "ENOENT" neuralctl unload second
+t "its directory goes with it" test ! -e $D/network_second
+t "several are unloaded at once" neuralctl unload digits small large
+same "none is left" "networks: 0" "$(head -n 1 $D/stats)"
+
+T=/sys/kernel/tracing
+echo 1 >$T/events/neural/enable
+neuralctl load digits >/dev/null
+head -n 3 $V/digits_input.csv | neuralctl predict digits >/dev/null 2>&1
+neuralctl unload digits >/dev/null
+echo 0 >$T/events/neural/enable
+t "loading is traced" grep -q "neural_load: name=digits id=[0-9]* generation=1 bytes=[0-9]* ret=0" $T/trace
+t "predicting is traced" grep -q "neural_predict: id=[0-9]* ns=[0-9]* samples=1 ret=0" $T/trace
+t "the cache is traced" grep -q "neural_cache: id=[0-9]* result=miss" $T/trace
+t "unloading is traced" grep -q "neural_unload: name=digits" $T/trace
+
+t "the module is unloaded" rmmod neural
+kernel_mark
+refuse "a model that is missing fails the load of the module" "neural" \
+	modprobe neural neural_models=digits,nothere
+t "and is named" kernel_says "firmware: neural/nothere.nnm cannot be read"
+t "and leaves nothing behind" test ! -e /sys/module/neural
+t "it loads without models" modprobe neural
+rmmod neural

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# kernel: both
+# cpus: 4
+#
+# allowed_cpus: predictions are made on allowed CPUs, wherever the caller sits;
+# batches are spread over them.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.sh"
+
+ktap_plan 12
+
+# on NETWORK: the CPUs that have made predictions since the statistics were reset.
+on() {
+	sed -n 's/^cpu\([0-9]*\): [1-9].*/\1/p' "$D/network_$1/cpus" | paste -sd,
+}
+
+# from CPU NETWORK INPUT ARGS...: predicts with the caller on one CPU, and prints
+# the CPUs that did it.
+from() {
+	cpu=$1 net=$2 input=$3
+	shift 3
+	write $D/network_$net/config "reset stats"
+	taskset -c "$cpu" neuralctl predict $net --input "$input" "$@" >/dev/null 2>&1 || echo failed
+	on $net
+}
+
+make_models
+for i in 1 2 3 4 5 6 7 8 9 10; do
+	seq -s, 1 512 | sed "s/^1,/0.$i,/"
+done >/tmp/large.csv
+modprobe neural neural_models=digits,large neural_cache_size=0
+t "four CPUs" test "$(nproc)" -eq 4
+same "anywhere: where the caller is" 2 "$(from 2 digits $V/digits_input.npy --batch 1)"
+write $D/network_digits/config "allowed_cpus 1"
+same "a cheap one: on the allowed CPU" 1 "$(from 3 digits $V/digits_input.npy --batch 1)"
+same "where the caller is, if that is allowed" 1 "$(from 1 digits $V/digits_input.npy --batch 1)"
+write $D/network_large/config "allowed_cpus 2"
+same "a costly one: on the allowed CPU" 2 "$(from 0 large /tmp/large.csv --batch 1)"
+write $D/network_digits/config "batch_spread 2"
+same "a batch: on the allowed CPU" 1 "$(from 0 digits $V/digits_input.npy --batch 360)"
+write $D/network_digits/config "allowed_cpus 1,3"
+same "a spread batch: on the allowed ones only" 1,3 "$(from 0 digits $V/digits_input.npy --batch 360)"
+write $D/network_digits/config "batch_spread 0"
+write $D/network_digits/config "allowed_cpus all"
+same "a batch that is not spread: where the caller is" 2 \
+	"$(from 2 digits $V/digits_input.npy --batch 360)"
+refuse "a CPU that is not there is refused" "out of range" write $D/network_digits/config \
+	"allowed_cpus 64"
+same "and nothing changes" all "$(setting digits allowed_cpus)"
+echo 0 >/sys/devices/system/cpu/cpu3/online
+write $D/network_digits/config "allowed_cpus 3"
+refuse "an allowed CPU that is offline is no error of the caller" "ENXIO" \
+	neuralctl predict digits --input $V/digits_input.npy --batch 1
+echo 1 >/sys/devices/system/cpu/cpu3/online
+same "when it is back, it works" 3 "$(from 0 digits $V/digits_input.npy --batch 1)"
+rmmod neural
