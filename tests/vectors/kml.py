@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Turn the readahead classifier of the kernel-ml project into an ONNX file with vectors.
 
-    kml.py [DIR] -o OUT         DIR: default $NEURAL_DATA/kml-readahead
+    kml.py [DIR] [-o OUT]       DIR: default $NEURAL_DATA/kml-readahead
 
 DIR holds its published files: 422 rows of 5 features, already normalised by the mean and standard deviation that are
 given beside them (input.csv), the class of each, 0..3 (output.csv), and three dense layers, 5-15-5-4 with a sigmoid
@@ -10,8 +10,9 @@ after the first two (linear{0,1,2}_{w,bias}.csv). A field is 16 bytes wide, `-00
 newline. The files are not part of this tree; where DIR is not there the script says so and exits with status 4, a skip.
 
 The last layer is left linear: its values are -54..54, and a sigmoid would make several of them the same 1.0.
-Writes kml.onnx, kml_input.npy, kml_input.csv, kml_label.npy, kml_label.csv, kml_samples.csv, kml_ort_output.npy, and
-fails unless ONNX Runtime gets 390 of the 422 rows right (92.4 %), which is what the network is published with.
+With -o it writes kml.onnx, kml_input.npy, kml_input.csv, kml_label.npy, kml_label.csv, kml_samples.csv and
+kml_ort_output.npy. It fails unless ONNX Runtime gets 390 of the 422 rows right (92.4 %), which is
+what the network is published with.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def main() -> int:
         metavar="DIR",
         help="folder with input.csv, output.csv, linear0_w.csv, ... (default: $NEURAL_DATA/kml-readahead)",
     )
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder to write to")
+    parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="folder to write to (default: write nothing)")
     args = parser.parse_args()
     if args.dir is None and os.environ.get("NEURAL_DATA"):
         args.dir = Path(os.environ["NEURAL_DATA"]) / "kml-readahead"
@@ -107,6 +108,8 @@ def main() -> int:
     print(f"{right} of {ROWS} rows right, {100 * right / ROWS:.1f} %")
     if right != RIGHT:
         sys.exit(f"expected {RIGHT}")
+    if args.out is None:
+        return 0
     lib.write_files(
         args.out,
         {

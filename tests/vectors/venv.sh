@@ -23,7 +23,7 @@ venv=$cache/venv-$key
 exec 9>"$cache/lock.venv"
 flock 9
 if [ ! -x "$venv/bin/python" ]; then
-	echo "installing Python packages (about 250 MB) to $venv" >&2
+	echo "installing Python packages (some hundred MB) to $venv" >&2
 	rm -rf "$venv.part"
 	if ! python3 -m venv "$venv.part" >"$venv.log" 2>&1; then
 		echo "SKIP: python3 cannot make a virtual environment: apt-get install python3-venv (see $venv.log)" >&2
