@@ -298,14 +298,21 @@ pub fn softmax(data: &mut [u8]) {
         e as u32 as i32
     });
 
-    // p = e / sum in Q31, rounded down: with 2^31 <= divisor <= 2^32 the upper 32 bits of the sum
+    // p = e / sum in Q31, rounded down: with 2^31 <= divisor <= 2^32, the upper 32 bits of the sum
     // (rounded up), e * (2^63 / divisor) <= 2^63. The largest e is 2^31, so the sum is no less.
-    let bits = sum.max(1 << 31).ilog2() + 1;
-    let divisor = (sum >> (bits - 32)).wrapping_add(u64::from(sum.trailing_zeros() < bits - 32));
+    let excess = (sum >> 32)
+        .checked_ilog2()
+        .map_or(0, |log| log.wrapping_add(1));
+    let divisor = sum
+        .wrapping_shr(excess)
+        .wrapping_add(u64::from(sum.trailing_zeros() < excess));
     let reciprocal = (1u64 << 63) / divisor.max(1 << 31);
     let mut whole = 0u64;
     map_elements(data, |e| {
-        let p = u64::from(e as u32).wrapping_mul(reciprocal) >> bits;
+        let p = u64::from(e as u32)
+            .wrapping_mul(reciprocal)
+            .wrapping_shr(excess)
+            >> 32;
         whole = whole.wrapping_add(p >> REMAINDER_BITS);
         // CAST: at most 2^31.
         p as u32 as i32
@@ -318,13 +325,13 @@ pub fn softmax(data: &mut [u8]) {
             n.wrapping_add(u64::from(remainder(p) >= threshold))
         })
     };
-    let (mut low, mut high) = (0, 1 << REMAINDER_BITS);
+    let (mut low, mut high) = (0u32, 1 << REMAINDER_BITS);
     while low < high {
-        let middle = (low + high) / 2;
+        let middle = high.wrapping_add(low) / 2;
         if count(data, middle) <= missing {
             high = middle;
         } else {
-            low = middle + 1;
+            low = middle.wrapping_add(1);
         }
     }
     let mut ties = missing.saturating_sub(count(data, high));

@@ -55,7 +55,7 @@ pub fn xavier_bound(inputs: u32, outputs: u32) -> Result<i32, Error> {
     }
     let sum = u64::from(inputs).wrapping_add(u64::from(outputs)).max(1);
     // CAST: at most sqrt(3) * 2^16.
-    Ok(((6u64 << 32) / sum).isqrt() as i32)
+    Ok(square_root((6u64 << 32) / sum) as i32)
 }
 
 /// Fills `dst` with Q16.16 elements, uniform in `±sqrt(6 / (inputs + outputs))`, both ends included.
@@ -70,4 +70,17 @@ pub fn xavier(inputs: u32, outputs: u32, seed: u64, dst: &mut [u8]) -> Result<()
         (random.below(span) as i64).wrapping_sub(bound) as i32
     });
     Ok(())
+}
+
+/// `floor(sqrt(x))` for `x < 2^36`, bit by bit from the highest.
+fn square_root(x: u64) -> u64 {
+    (0..18).rev().fold(0, |root, bit| {
+        let more = root | 1u64 << bit;
+        // No overflow: below 2^36.
+        if more.wrapping_mul(more) <= x {
+            more
+        } else {
+            root
+        }
+    })
 }

@@ -18,7 +18,7 @@ pub fn check(name: &[u8]) -> Result<&str, Error> {
     if name.len() >= FIELD_BYTES {
         return Err(Error::Name(NameFault::TooLong));
     }
-    for (at, &byte) in (0u32..).zip(name) {
+    for (at, &byte) in (0..u32::MAX).zip(name) {
         let allowed = match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' => true,
             b'.' | b'-' => at > 0,
@@ -38,15 +38,12 @@ pub fn from_field(field: &[u8; FIELD_BYTES]) -> Result<&str, Error> {
         .iter()
         .position(|&byte| byte == 0)
         .unwrap_or(FIELD_BYTES);
-    let (name, rest) = field.split_at_checked(len).unwrap_or((field, &[]));
-    let name = check(name)?;
-    for (at, &byte) in (0u32..)
+    let name = check(field.get(..len).unwrap_or(field))?;
+    let padding = (0..u32::MAX)
         .zip(field)
-        .skip(field.len().saturating_sub(rest.len()))
-    {
-        if byte != 0 {
-            return Err(Error::Name(NameFault::Byte { at, byte }));
-        }
+        .find(|&(at, &byte)| at as usize > len && byte != 0);
+    match padding {
+        Some((at, &byte)) => Err(Error::Name(NameFault::Byte { at, byte })),
+        None => Ok(name),
     }
-    Ok(name)
 }

@@ -88,33 +88,22 @@ pub(crate) fn dense_q16(args: DenseArgs<'_>) {
         output,
         ..
     } = args;
-    let blocks = weights.chunks_exact(input.len().saturating_mul(BLOCK_ROWS).max(1));
+    let block_bytes = input.len().saturating_mul(BLOCK_ROWS);
     let terms = row_terms.chunks_exact(BLOCK_ROWS * TERM_BYTES);
     let mut results = output.chunks_exact_mut(BLOCK_ROWS * ELEMENT_BYTES);
-    let (last_block, last_terms) = (blocks.remainder(), terms.remainder());
-    for ((block, terms), results) in blocks.zip(terms).zip(&mut results) {
+    let (mut rest, last_terms) = (weights, terms.remainder());
+    for (results, terms) in (&mut results).zip(terms) {
+        let Some((block, next)) = rest.split_at_checked(block_bytes) else {
+            return;
+        };
+        rest = next;
         finish(sums::<BLOCK_ROWS>(block, input), terms, input_term, results);
     }
     let results = results.into_remainder();
     match results.len() / ELEMENT_BYTES {
-        1 => finish(
-            sums::<1>(last_block, input),
-            last_terms,
-            input_term,
-            results,
-        ),
-        2 => finish(
-            sums::<2>(last_block, input),
-            last_terms,
-            input_term,
-            results,
-        ),
-        3 => finish(
-            sums::<3>(last_block, input),
-            last_terms,
-            input_term,
-            results,
-        ),
+        1 => finish(sums::<1>(rest, input), last_terms, input_term, results),
+        2 => finish(sums::<2>(rest, input), last_terms, input_term, results),
+        3 => finish(sums::<3>(rest, input), last_terms, input_term, results),
         _ => {}
     }
 }
@@ -162,7 +151,9 @@ fn finish<const R: usize>(sums: [i64; R], terms: &[u8], input_term: i64, results
     }
 }
 
-/// Packs `weights[rows, inputs]`, and writes the terms of the rows.
+/// Packs `weights[rows, inputs]` with `bias[rows]` to as many bytes, and writes the terms of the rows.
+///
+/// All or nothing is not needed here: the caller has checked the sizes.
 pub(crate) fn pack(
     weights: &[u8],
     bias: &[u8],
@@ -170,33 +161,52 @@ pub(crate) fn pack(
     packed: &mut [u8],
     terms: &mut [u8],
 ) {
-    let row_bytes = inputs.saturating_mul(ELEMENT_BYTES).max(1);
-    let block_bytes = row_bytes.saturating_mul(BLOCK_ROWS);
-    for (from, to) in weights
-        .chunks(block_bytes)
-        .zip(packed.chunks_mut(block_bytes))
-    {
-        let rows = from.len().checked_div(row_bytes).unwrap_or(0);
-        for (r, row) in from.chunks_exact(row_bytes).enumerate() {
-            let pairs = row.chunks(PAIR_BYTES);
-            let columns = to.chunks_mut(rows.saturating_mul(PAIR_BYTES).max(1));
-            for (pair, column) in pairs.zip(columns) {
-                let Some(place) = column.chunks_exact_mut(pair.len().max(1)).nth(r) else {
-                    continue;
-                };
-                for (w, u) in pair
-                    .chunks_exact(ELEMENT_BYTES)
-                    .zip(place.chunks_exact_mut(ELEMENT_BYTES))
-                {
-                    store(u, load(w) ^ i32::MIN);
-                }
+    let row_bytes = inputs.saturating_mul(ELEMENT_BYTES);
+    let (mut weights, mut bias, mut packed, mut terms) = (weights, bias, packed, terms);
+    loop {
+        let rows = (bias.len() / ELEMENT_BYTES).min(BLOCK_ROWS);
+        if rows == 0 {
+            return;
+        }
+        let block_bytes = row_bytes.saturating_mul(rows);
+        let Some((((from, to), block_bias), block_terms)) = weights
+            .split_at_checked(block_bytes)
+            .zip(core::mem::take(&mut packed).split_at_mut_checked(block_bytes))
+            .zip(bias.split_at_checked(rows.saturating_mul(ELEMENT_BYTES)))
+            .zip(core::mem::take(&mut terms).split_at_mut_checked(rows.saturating_mul(TERM_BYTES)))
+        else {
+            return;
+        };
+        pack_block(from.0, rows, row_bytes, to.0);
+        let terms_of_rows = block_terms.0.chunks_exact_mut(TERM_BYTES);
+        let mut rest = from.0;
+        for (bias, term) in elements(block_bias.0).zip(terms_of_rows) {
+            let (row, next) = rest.split_at_checked(row_bytes).unwrap_or((rest, &[]));
+            rest = next;
+            if let Some(term) = term.first_chunk_mut() {
+                *term = row_term(row, bias).to_le_bytes();
             }
         }
+        (weights, packed, bias, terms) = (from.1, to.1, block_bias.1, block_terms.1);
     }
-    let rows = weights.chunks_exact(row_bytes).zip(elements(bias));
-    for ((row, bias), term) in rows.zip(terms.chunks_exact_mut(TERM_BYTES)) {
-        if let Some(term) = term.first_chunk_mut() {
-            *term = row_term(row, bias).to_le_bytes();
+}
+
+/// Packs up to four rows.
+fn pack_block(weights: &[u8], rows: usize, row_bytes: usize, packed: &mut [u8]) {
+    let mut packed = packed.chunks_exact_mut(ELEMENT_BYTES);
+    for column in (0..row_bytes).step_by(PAIR_BYTES) {
+        let width = row_bytes.saturating_sub(column).min(PAIR_BYTES);
+        for row in 0..rows {
+            let from = row.saturating_mul(row_bytes).saturating_add(column);
+            let pair = weights
+                .get(from..)
+                .and_then(|rest| rest.get(..width))
+                .unwrap_or(&[]);
+            for w in elements(pair) {
+                if let Some(u) = packed.next() {
+                    store(u, w ^ i32::MIN);
+                }
+            }
         }
     }
 }

@@ -156,6 +156,18 @@ pub const fn bucket_of(ns: u64) -> usize {
     }
 }
 
+/// Where the last bucket begins.
+const LAST_BUCKET_NS: u64 = 1 << (BUCKETS - 1);
+
+/// First value and width of each bucket, in ns.
+fn ranges() -> impl Iterator<Item = (u64, u64)> {
+    // CAST: 40 fits.
+    (0..BUCKETS as u32).map(|log| match 1u64.wrapping_shl(log) {
+        1 => (0, 2),
+        power => (power, power),
+    })
+}
+
 /// Sums of counters, as `struct neural_stats` has them. All sums wrap at 2^64.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
@@ -278,14 +290,9 @@ impl Snapshot {
             .fold(0u64, |sum, &count| sum.saturating_add(count));
         let rank = part_up(total, e4.min(10_000)).max(1);
         let mut before = 0u64;
-        for (&count, log) in self.histogram.iter().zip(0u32..) {
+        for (&count, (low, width)) in self.histogram.iter().zip(ranges()) {
             let position = rank.saturating_sub(before);
             if count > 0 && position <= count {
-                let (low, width) = if log == 0 {
-                    (0, 2)
-                } else {
-                    (1u64 << log, 1u64 << log)
-                };
                 return low.saturating_add(ratio(width, position, count));
             }
             before = before.saturating_add(count);
@@ -308,19 +315,15 @@ impl Snapshot {
         for (key, value) in ERROR_NAMES.iter().zip(&self.errors) {
             writeln!(out, "errors_{key}: {value}")?;
         }
-        for (count, log) in self.histogram.iter().zip(0u32..) {
-            let low = if log == 0 { 0 } else { 1u64 << log };
-            match count {
-                0 => {}
-                // CAST: 40 fits.
-                _ if log.wrapping_add(1) == BUCKETS as u32 => {
-                    writeln!(out, "histogram_ns {low}-: {count}")?;
-                }
-                _ => {
-                    let high = (2u64 << log).wrapping_sub(1);
-                    writeln!(out, "histogram_ns {low}-{high}: {count}")?;
-                }
+        for (count, (low, width)) in self.histogram.iter().zip(ranges()) {
+            if *count == 0 {
+                continue;
             }
+            write!(out, "histogram_ns {low}-")?;
+            if low < LAST_BUCKET_NS {
+                write!(out, "{}", low.wrapping_add(width).wrapping_sub(1))?;
+            }
+            writeln!(out, ": {count}")?;
         }
         Ok(())
     }

@@ -429,10 +429,12 @@ fn check_weights(model: &Model<'_>) -> Result<(), Error> {
         let row_bytes = (columns as usize)
             .saturating_mul(fixed::ELEMENT_BYTES)
             .max(1);
-        for ((row, weights), bias) in (0..)
-            .zip(weights.chunks_exact(row_bytes))
-            .zip(fixed::elements(bias))
-        {
+        let mut rest = weights;
+        for (row, bias) in (0..u32::MAX).zip(fixed::elements(bias)) {
+            let Some((weights, next)) = rest.split_at_checked(row_bytes) else {
+                return Err(fault(Fault::Mismatch));
+            };
+            rest = next;
             if !row_fits(weights, bias) {
                 return Err(fault(Fault::RowTooLarge { row }));
             }

@@ -206,7 +206,7 @@ impl Tensor {
         let dims = [4, 8, 12, 16].map(|at| u32_at(record, at));
         for ((name, i), dim) in ["dims[0]", "dims[1]", "dims[2]", "dims[3]"]
             .into_iter()
-            .zip(0u32..)
+            .zip(0..u32::MAX)
             .zip(dims)
         {
             if i < rank {
@@ -346,7 +346,9 @@ fn zero_from(bytes: &[u8], from: usize) -> Result<(), Fault> {
 }
 
 fn zero_in(bytes: &[u8], from: usize, to: usize) -> Result<(), Fault> {
-    for (offset, &byte) in (0u32..).zip(bytes).take(to).skip(from) {
+    // CAST: records are short.
+    let numbered = (from as u32..u32::MAX).zip(bytes.get(from..to).unwrap_or(&[]));
+    for (offset, &byte) in numbered {
         if byte != 0 {
             return Err(Fault::Reserved { offset });
         }
