@@ -5,7 +5,8 @@
     onnx/ok/NAME.onnx            converts; NAME_input.npy [rows, inputs] and NAME_output.npy (ONNX Runtime) beside it
     onnx/refuse/NAME.onnx        must be refused, whether ONNX Runtime runs it or not
     onnx/manifest.json           for each: what it shows; for ok/ the layers expected, for refuse/ words of which the
-                                 message must have at least one (case does not matter)
+                                 message must have at least one (case does not matter;
+                                 the path in the message does not count)
 
 A layer in the manifest is [inputs, outputs, activation]. Inputs are multiples of 1/256, so Q16.16 holds them exactly.
 """
