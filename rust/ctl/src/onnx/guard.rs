@@ -4,8 +4,8 @@
 //!
 //! The crate that decodes the messages is made for trusted speed: it believes lengths (and
 //! allocates by them), follows nested graphs as deep as they go, takes a message that is cut short
-//! for one that ends there, and does not read `dims` and `ints` in their packed form, which
-//! protobuf 3 writers use. So the file is walked here once, along the fields that the converter
+//! for one that ends there, never ends when the last of packed integers goes beyond their block,
+//! and does not read `dims` and `ints` in their packed form, which protobuf 3 writers use. So the file is walked here once, along the fields that the converter
 //! needs, and written anew with exactly these: every length checked against its parent, packed
 //! integers unpacked, nested graphs and documentation left out. What the crate then sees is short
 //! of surprises and never deeper than [`Kind`] has levels.
@@ -39,6 +39,8 @@ enum Action {
     Varints,
     /// Repeated 4-byte float, to be unpacked.
     Floats,
+    /// Repeated element of so many bytes, kept as it is: these are the weights.
+    Elements(usize),
     Refuse(&'static str),
 }
 
@@ -57,7 +59,9 @@ fn action(kind: Kind, field: u64) -> Action {
         (Attribute, 5) => Follow(Tensor),
         (Attribute, 7) => Floats,
         (Attribute, 8) => Varints,
-        (Tensor, 1) => Varints,
+        (Tensor, 1 | 5 | 7) => Varints,
+        (Tensor, 4) => Elements(4),
+        (Tensor, 10) => Elements(8),
         (Tensor, 13) => Follow(StringEntry),
         (ValueInfo, 2) => Follow(Type),
         (Type, 1) => Follow(TensorType),
@@ -66,7 +70,7 @@ fn action(kind: Kind, field: u64) -> Action {
         (Model, 1)
         | (Node, 1..=4 | 7)
         | (Attribute, 1..=4 | 20)
-        | (Tensor, 2 | 4 | 5 | 7..=10 | 14)
+        | (Tensor, 2 | 8 | 9 | 14)
         | (ValueInfo | TensorType, 1)
         | (Dimension | StringEntry | OperatorSet, 1 | 2) => Keep,
         _ => Drop,
@@ -100,11 +104,23 @@ impl Walk {
                 Action::Refuse(why) => return Err(why.to_owned()),
                 Action::Keep => {
                     self.items += usize::from(wire == 2);
-                    put_varint(&mut out, tag);
-                    if wire == 2 {
-                        put_varint(&mut out, value.len() as u64);
+                    put_field(&mut out, tag, value);
+                }
+                Action::Elements(bytes) => {
+                    let whole = match wire {
+                        2 => value.len() % bytes == 0,
+                        1 | 5 => value.len() == bytes,
+                        _ => false,
+                    };
+                    if !whole {
+                        return Err(format!(
+                            "no ONNX file: torn elements in field {field} of a tensor"
+                        ));
                     }
-                    out.extend_from_slice(value);
+                    put_field(&mut out, tag, value);
+                }
+                Action::Varints | Action::Floats if !repeats(kind, field, wire) => {
+                    return Err(format!("no ONNX file: field {field} has wire type {wire}"));
                 }
                 Action::Follow(child) => {
                     if wire != 2 {
@@ -139,6 +155,25 @@ impl Walk {
         }
         Ok(out)
     }
+}
+
+/// Whether a repeated field may have this wire type: packed, or that of one element.
+fn repeats(kind: Kind, field: u64, wire: u64) -> bool {
+    wire == 2
+        || wire
+            == if matches!(action(kind, field), Action::Floats) {
+                5
+            } else {
+                0
+            }
+}
+
+fn put_field(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
+    put_varint(out, tag);
+    if tag & 7 == 2 {
+        put_varint(out, value.len() as u64);
+    }
+    out.extend_from_slice(value);
 }
 
 fn put_varint(out: &mut Vec<u8>, mut v: u64) {
@@ -240,6 +275,28 @@ mod tests {
                 why.contains(&format!("{len} bytes are announced, 2 are left")),
                 "{why}"
             );
+        }
+    }
+
+    #[test]
+    fn torn_and_mistyped_numbers_are_refused() {
+        let tensor = |bytes: &[u8]| canonical(&field(7, &field(5, bytes)));
+        // The last integer of a block goes on behind it.
+        for number in [1, 5, 7] {
+            assert!(tensor(&field(number, &[1, 0x80]))
+                .unwrap_err()
+                .contains("inside a number"));
+            let fixed = [&[(number << 3 | 5) as u8][..], &[0; 4]].concat();
+            assert!(tensor(&fixed).unwrap_err().contains("wire type 5"));
+        }
+        for (number, bytes) in [(4, 4), (10, 8)] {
+            assert!(tensor(&field(number, &vec![0; 3 * bytes])).is_ok());
+            assert!(tensor(&field(number, &vec![0; 3 * bytes - 1]))
+                .unwrap_err()
+                .contains("torn"));
+            assert!(tensor(&[(number << 3) as u8, 1])
+                .unwrap_err()
+                .contains("torn"));
         }
     }
 
