@@ -8,10 +8,12 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use neural_core::act::Activation;
+use neural_core::error::{Fault, Place};
 use neural_core::fixed::elements;
 use neural_core::init::SplitMix64;
 use neural_core::nnm::{parse, Limits};
 use neural_core::plan::{run, Plan, Scalar, Step};
+use neural_core::{Class, Error};
 
 /// Random numbers. The seed is printed, which shows when the test fails; `NEURAL_SEED` sets it.
 pub(crate) struct Rng(SplitMix64);
@@ -239,6 +241,15 @@ impl Net {
     }
 }
 
+/// A file of two layers, 5-7-3.
+pub(crate) fn small() -> Net {
+    let mut rng = Rng::seeded(1);
+    let mut net = Net::new(5);
+    let x = net.random_dense(&mut rng, 0, 7, Activation::Relu);
+    net.random_dense(&mut rng, x, 3, Activation::LeakyRelu { slope: 655 });
+    net
+}
+
 /// `W x + b` in 128 bits.
 pub(crate) fn dense(w: &[i32], b: &[i32], x: &[i32]) -> Vec<i32> {
     let row = |(row, &b): (&[i32], &i32)| {
@@ -311,4 +322,24 @@ impl Loaded {
         .unwrap();
         numbers(&output)
     }
+}
+
+pub(crate) fn check(file: &[u8]) -> Result<(), Error> {
+    parse(file, &Limits::DEFAULT).map(|_| ())
+}
+
+/// Expects an error for a file that was changed and then sealed.
+pub(crate) fn refuse(
+    net: &Net,
+    change: impl FnOnce(&mut Vec<u8>),
+    place: Place,
+    fault: Fault,
+    class: Class,
+) {
+    let mut file = net.file();
+    change(&mut file);
+    seal(&mut file);
+    let error = check(&file).expect_err("accepted");
+    assert_eq!(error, Error::Model { place, fault });
+    assert_eq!(error.class(), class, "{error}");
 }
