@@ -280,7 +280,7 @@ pub(crate) fn seal(file: &mut [u8]) {
     for &byte in file.iter() {
         crc ^= u32::from(byte);
         for _ in 0..8 {
-            crc = crc >> 1 ^ (crc & 1) * 0x82f6_3b78;
+            crc = (crc >> 1) ^ ((crc & 1) * 0x82f6_3b78);
         }
     }
     put32(file, 24, !crc);

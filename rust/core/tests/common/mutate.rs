@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Damages model files such that they look right: numbers at their boundaries, records copied and
+//! exchanged, bytes cut off or added, and nearly always a right checksum.
+
+use neural_core::act::Activation;
+use neural_core::nnm::{self, dense_file_bytes, write_dense, DenseSpec, Part};
+
+use super::Rng;
+
+/// Small files to start from.
+pub(crate) fn seeds() -> Vec<Vec<u8>> {
+    let act = [
+        Activation::Relu,
+        Activation::LeakyRelu { slope: 655 },
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::Linear,
+        Activation::Softmax,
+    ];
+    let mut rng = Rng::seeded(7);
+    let shapes: [&[u32]; 5] = [
+        &[1, 1],
+        &[5, 7, 3],
+        &[4, 4, 4, 4],
+        &[31, 16, 2],
+        &[3, 8, 2, 9, 1, 6, 5],
+    ];
+    let file = |(k, dims): (usize, &&[u32])| {
+        let layers = dims.windows(2).enumerate();
+        let specs: Vec<DenseSpec> = layers
+            .map(|(i, d)| DenseSpec {
+                inputs: d[0],
+                outputs: d[1],
+                activation: act[(i + k) % 6],
+            })
+            .collect();
+        let mut file = vec![0; dense_file_bytes(&specs).unwrap()];
+        let mut fill = |_: usize, _: Part, to: &mut [u8]| {
+            to.chunks_mut(4)
+                .for_each(|w| w.copy_from_slice(&(rng.i32() >> 14).to_le_bytes()));
+        };
+        write_dense("seed", &specs, &mut fill, &mut file).unwrap();
+        file
+    };
+    shapes.iter().enumerate().map(file).collect()
+}
+
+/// One to four changes.
+pub(crate) fn mutate(file: &mut Vec<u8>, rng: &mut Rng) {
+    for _ in 0..1 + rng.below(4) {
+        change(file, rng);
+    }
+    if file.len() >= 24 && rng.below(8) > 0 {
+        let len = file.len() as u64;
+        file[16..24].copy_from_slice(&len.to_le_bytes());
+    }
+    if rng.below(64) > 0 {
+        nnm::seal(file);
+    }
+}
+
+/// A number that checks may get wrong.
+fn boundary(file: &[u8], rng: &mut Rng) -> u64 {
+    let len = file.len() as u64;
+    let near = rng.below(3).wrapping_sub(1);
+    let number = match rng.below(10) {
+        0 => 0,
+        1 => 1 << rng.below(64),
+        2 => u64::MAX,
+        3 => len,
+        4 => len & !63,
+        5 => 64 * rng.below(len / 64 + 2),
+        6 => rng.below(16),
+        7 => 4096,
+        8 => u64::MAX - 63,
+        _ => rng.u64(),
+    };
+    if rng.below(2) == 0 {
+        number
+    } else {
+        number.wrapping_add(near)
+    }
+}
+
+fn change(file: &mut Vec<u8>, rng: &mut Rng) {
+    if file.is_empty() {
+        file.push(0x7f);
+    }
+    let len = file.len() as u64;
+    // Mostly where the tables are.
+    let area = if rng.below(4) > 0 { len.min(1024) } else { len };
+    let at = rng.below(area) as usize;
+    match rng.below(9) {
+        0 => file[at] ^= 1 << rng.below(8),
+        1 => file[at] = rng.u64() as u8,
+        2 | 3 => {
+            let (at, value) = (at & !3, boundary(file, rng) as u32);
+            overwrite(file, at, &value.to_le_bytes());
+        }
+        4 => {
+            let (at, value) = (at & !7, boundary(file, rng));
+            overwrite(file, at, &value.to_le_bytes());
+        }
+        5 => {
+            // A record over another one.
+            let (from, to) = (at & !63, rng.below(area) as usize & !63);
+            let record: Vec<u8> = file.iter().skip(from).take(64).copied().collect();
+            overwrite(file, to, &record);
+        }
+        6 => {
+            // A field of a record over another one, such as one tensor index over another.
+            let (from, to) = (at & !3, rng.below(area) as usize & !3);
+            let field: Vec<u8> = file.iter().skip(from).take(4).copied().collect();
+            overwrite(file, to, &field);
+        }
+        7 => file.truncate(if rng.below(4) == 0 {
+            at
+        } else {
+            file.len() - (rng.below(130) as usize).min(file.len())
+        }),
+        _ => {
+            let more = rng.below(200) as usize;
+            file.extend((0..more).map(|_| 0));
+        }
+    }
+}
+
+fn overwrite(file: &mut [u8], at: usize, value: &[u8]) {
+    for (to, from) in file.iter_mut().skip(at).zip(value) {
+        *to = *from;
+    }
+}
+
+/// Tries `count` damaged files; gives how many of them were accepted.
+pub(crate) fn try_models(count: u64, rng: &mut Rng, drive: fn(&[u8]) -> bool) -> u64 {
+    let seeds = seeds();
+    let mut file = Vec::new();
+    let mut accepted = 0;
+    for _ in 0..count {
+        file.clone_from(&seeds[rng.below(seeds.len() as u64) as usize]);
+        mutate(&mut file, rng);
+        accepted += u64::from(drive(&file));
+    }
+    accepted
+}
+
+/// Words of settings, some of them right.
+const WORDS: [&[u8]; 25] = [
+    b"cache_timeout",
+    b"cache_size",
+    b"cache_eviction",
+    b"simd",
+    b"numa_policy",
+    b"numa_node",
+    b"allowed_cpus",
+    b"batch_spread",
+    b"workload",
+    b"reset",
+    b"stats",
+    b"lru",
+    b"random",
+    b"node",
+    b"0",
+    b"1",
+    b"4294967296",
+    b"3600000",
+    b"all",
+    b"0-3,8",
+    b"latency",
+    b"\xff\xfe",
+    b"\0",
+    b"-1",
+    b"1e3",
+];
+
+/// Tries `count` lines of settings; gives how many of them were accepted.
+pub(crate) fn try_lines(count: u64, rng: &mut Rng, drive: fn(&[u8]) -> bool) -> u64 {
+    let mut accepted = 0;
+    for _ in 0..count {
+        let mut line = rng.pick(&WORDS[..10]).to_vec();
+        for _ in 0..[0, 1, 1, 1, 1, 2][rng.below(6) as usize] {
+            line.push(rng.pick(b"  \t\n"));
+            line.extend_from_slice(rng.pick(&WORDS));
+        }
+        if rng.below(4) == 0 {
+            let at = rng.below(line.len() as u64) as usize;
+            line[at] = rng.u64() as u8;
+        }
+        accepted += u64::from(drive(&line));
+    }
+    accepted
+}
