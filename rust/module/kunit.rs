@@ -51,8 +51,9 @@ fn image(k: i32, dim: u32) -> Result<KVVec<u8>> {
         let width = specs.get(layer).map_or(1, |spec| spec.inputs as usize);
         for (i, element) in bytes.chunks_exact_mut(4).enumerate() {
             let value = match part {
-                Part::Bias => k * ONE,
-                Part::Weights if layer == 1 && i / width == i % width => ONE,
+                Part::Bias => k.wrapping_mul(ONE),
+                // The diagonal of a square matrix.
+                Part::Weights if layer == 1 && i.checked_rem(width + 1) == Some(0) => ONE,
                 Part::Weights => 0,
             };
             element.copy_from_slice(&value.to_le_bytes());

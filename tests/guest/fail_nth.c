@@ -2,7 +2,8 @@
 /*
  * Lets the first, the second, the third ... allocation of each request fail
  * until none is left to fail: each failure must be ENOMEM with a line that says
- * so, and must change nothing. Prints KTAP.
+ * so, or EFAULT for a copy from or to user space, and must change nothing.
+ * Prints KTAP.
  *
  *	fail_nth MODEL.nnm
  *
@@ -162,14 +163,16 @@ static void each(const char *name, int (*request)(void), const char *undo)
 		error = errno;
 		left = armed();
 		arm(0);
-		if (!ret && undo)
+		/* The last copy may fail after all was done. */
+		if ((!ret || error == EFAULT) && undo)
 			forget(undo);
 		if (left > 0 && !ret)
 			break; /* fewer than n allocations: all have failed once */
 		if (!ret)
 			continue; /* the kernel did without the one that failed */
 		failed++;
-		if (error != ENOMEM || !text[0]) {
+		/* Copies from and to user space fail, too, those of the line among them. */
+		if (error != EFAULT && (error != ENOMEM || !text[0])) {
 			printf("# allocation %d: %s: '%s'\n", n, strerror(error), text);
 			wrong++;
 		}

@@ -9,9 +9,11 @@
 
 make_models
 modprobe neural
-for point in failslab fail_page_alloc; do
-	echo 0 >/sys/kernel/debug/$point/verbose
-	echo N >/sys/kernel/debug/$point/ignore-gfp-wait
+for file in /sys/kernel/debug/fail*/verbose; do
+	echo 0 >"$file"
+done
+for file in /sys/kernel/debug/fail*/ignore-gfp-wait; do
+	echo N >"$file"
 done
 echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
 fail_nth $FW/digits.nnm
