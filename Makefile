@@ -12,8 +12,8 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-# Found out only by the targets that need it: it may have to be made first.
-kdir = $(if $(KDIR),$(KDIR),$(shell qemu/hostkernel))
+# The kernel that is given, else the running one, else none.
+find_kdir = kdir='$(KDIR)'; [ -n "$$kdir" ] || kdir=$$(qemu/hostkernel)
 out := $(CURDIR)/build/host
 
 .PHONY: help
@@ -31,18 +31,21 @@ check: ## all checks and tests; the last line counts them
 
 .PHONY: modules
 modules: ## build neural.ko (KDIR=/path for another kernel)
-	@kdir='$(kdir)'; \
+	@$(find_kdir) || exit 1; \
 	if [ -n "$$kdir" ]; then \
 		mkdir -p build && $(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) modules; \
 	else \
 		qemu/build stock; \
 	fi
 
+# Kbuild itself runs depmod only where it finds a System.map, and signs only
+# with the key of the kernel: neither comes with Debian's headers.
 .PHONY: modules_install
 modules_install: ## install neural.ko for modprobe, after make modules
-	@kdir='$(kdir)'; \
+	@$(find_kdir) || exit 1; \
 	[ -n "$$kdir" ] || { echo "neural: the running kernel cannot load this module: boot Debian's backports kernel (7.2 or newer), or give KDIR=/path" >&2; exit 1; }; \
-	$(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) CONFIG_MODULE_SIG_ALL= modules_install
+	$(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) CONFIG_MODULE_SIG_ALL= modules_install && \
+	depmod $(if $(INSTALL_MOD_PATH),-b "$(INSTALL_MOD_PATH)") "$$(cat "$$kdir/include/config/kernel.release")"
 
 .PHONY: shell
 shell: ## a guest with the module, the models and the tools, and a prompt

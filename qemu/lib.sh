@@ -57,6 +57,11 @@ need_space() {
 }
 
 need_root() {
+	local tool
+
+	for tool in unshare mount flock chroot; do
+		command -v "$tool" >/dev/null || die "no $tool here: apt install util-linux mount coreutils"
+	done
 	[ "$(id -u)" -eq 0 ] ||
 		die "the build root needs root (mount, chroot): run as root, or give KDIR=/path/to/kernel/build"
 }
