@@ -23,7 +23,8 @@ fn refused(text: &str) -> (String, Class) {
 
 #[test]
 fn every_key_takes_its_whole_range() {
-    let numbers: [(&str, u32, fn(u32) -> Setting<'static>); 4] = [
+    type Make = fn(u32) -> Setting<'static>;
+    let numbers: [(&str, u32, Make); 4] = [
         ("cache_timeout", 3_600_000, Setting::CacheTimeoutMs),
         ("cache_size", 65536, Setting::CacheSize),
         ("numa_node", 1023, Setting::NumaNode),
