@@ -112,13 +112,28 @@ mod tests {
         fs::remove_dir_all(&dir).unwrap();
     }
 
+    // A pipe of our own stands for all that is no file: a wrong `write` run by root would replace a
+    // real device for the whole machine.
     #[test]
-    fn a_device_is_written_to_and_stays_a_device() {
-        use std::os::unix::fs::FileTypeExt;
-        write(Path::new("/dev/null"), b"x").unwrap();
-        assert!(fs::metadata("/dev/null")
-            .unwrap()
-            .file_type()
-            .is_char_device());
+    fn a_pipe_is_written_to_and_stays_a_pipe() {
+        use std::io::Read;
+        use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+        let dir = directory("atomic-pipe");
+        let pipe = dir.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut reader = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(nix::libc::O_NONBLOCK)
+            .open(&pipe)
+            .unwrap();
+        write(&pipe, b"x").unwrap();
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
+        let mut said = [0; 1];
+        reader.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"x");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -89,7 +89,8 @@ fn statuses_are_those_of_the_help() {
     assert_eq!(run(&["fly"]).status.code(), Some(2));
     assert_eq!(run(&["list", "--fly"]).status.code(), Some(2));
     assert_eq!(fails(&["info", "/nonexistent/x.nnm"]).0, 1);
-    assert_eq!(fails(&["new", "7", "-o", "/dev/null", "--name", "x"]).0, 2);
+    let dir = Dir::new("statuses");
+    assert_eq!(fails(&["new", "7", "-o", &dir.path("x.nnm")]).0, 2);
 }
 
 #[test]
@@ -310,12 +311,11 @@ fn a_full_disk_is_a_failure_with_its_errno() {
         "{}",
         text(&done.stderr)
     );
-    let (status, line) = fails(&["new", "2-2", "-o", "/dev/full", "--name", "x"]);
+    // No device is named as an output here: a wrong program run by root would replace it.
+    let dir = Dir::new("full");
+    let (status, line) = fails(&["new", "2-2", "-o", &dir.path(""), "--name", "x"]);
     assert_eq!(status, 1);
-    assert!(
-        line.contains("/dev/full") && line.contains("(ENOSPC)"),
-        "{line}"
-    );
+    assert!(line.contains("(EISDIR)"), "{line}");
 }
 
 #[test]
@@ -323,7 +323,8 @@ fn arguments_that_are_no_text_do_no_harm() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let odd = OsStr::from_bytes(b"/tmp/\xff\n.onnx");
-    let mut command = neuralctl(&["convert", "-o", "/dev/null", "--name", "x"]);
+    let dir = Dir::new("odd");
+    let mut command = neuralctl(&["convert", "-o", &dir.path("x.nnm")]);
     let done = command.arg(odd).output().unwrap();
     assert_eq!(done.status.code(), Some(1));
     assert_eq!(text(&done.stderr).lines().count(), 1);

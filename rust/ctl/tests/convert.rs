@@ -227,10 +227,25 @@ fn refusals_name_the_node_and_the_reason() {
             of(vec![with(node("Gemm", &["x", "w"], "y"), int("transB", 2))]),
             "attribute 'transB' is 2",
         ),
+        (
+            of(vec![with(node("Gemm", &["x", "w"], "y"), int("transA", 1))]),
+            "the_Gemm' (Gemm): transA=1",
+        ),
     ] {
         let line = refused(&m);
         assert!(line.contains(what), "{what} not in: {line}");
     }
+    // Two writers of one value, of which a chain would silently take the one that comes last.
+    let twice = vec![
+        node("MatMul", &["x", "w"], "s"),
+        node("MatMul", &["x", "w"], "s"),
+        node("Relu", &["s"], "y"),
+    ];
+    let line = refused(&of(twice));
+    assert!(
+        line.contains("computes 's', which another node computes too"),
+        "{line}"
+    );
     let mut m = around(&[-1, 4], vec![], vec![]);
     m.graph.as_mut().unwrap().node[0].name = None;
     m.graph.as_mut().unwrap().node[0].op_type = Some("Gelu".to_owned());
