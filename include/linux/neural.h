@@ -63,12 +63,13 @@ typedef struct neural_batch neural_batch_t;
  * Why a file is refused is logged in one line.
  *
  * Context: Task, may sleep.
- * Return: A reference to the network, to give back by neural_network_put(), or an ERR_PTR: -EBADMSG
- * for a damaged file, -EPROTONOSUPPORT for an unknown version, -EOPNOTSUPP for an unknown operation,
- * -EINVAL or -ERANGE for a wrong field, -E2BIG for too costly a model, -EEXIST when the name is
- * taken, -ENOMEM.
+ * Return: A reference to the network, to give back by neural_network_put(), or an
+ * ERR_PTR: -EBADMSG for a damaged file, -EPROTONOSUPPORT for an unknown version,
+ * -EOPNOTSUPP for an unknown operation, -EINVAL or -ERANGE for a wrong field,
+ * -E2BIG for too costly a model, -EEXIST when the name is taken, -ENOMEM.
  */
-struct neural_network *neural_network_load(const char *name, const void *data, size_t size);
+struct neural_network *neural_network_load(const char *name, const void *data,
+					   size_t size);
 
 /**
  * neural_network_create() - make a network of dense layers with random weights
@@ -85,7 +86,8 @@ struct neural_network *neural_network_load(const char *name, const void *data, s
  * Context: Task, may sleep.
  * Return: As neural_network_load().
  */
-struct neural_network *neural_network_create(const char *name, const u32 *dims, unsigned int n,
+struct neural_network *neural_network_create(const char *name, const u32 *dims,
+					     unsigned int n,
 					     unsigned int activation, u64 seed);
 
 /**
@@ -100,7 +102,8 @@ struct neural_network *neural_network_create(const char *name, const u32 *dims, 
  * Context: Task, may sleep.
  * Return: 0, or an error number as of neural_network_load(); then nothing has changed.
  */
-int neural_network_replace(struct neural_network *nn, const void *data, size_t size);
+int neural_network_replace(struct neural_network *nn, const void *data,
+			   size_t size);
 
 /**
  * neural_network_get() - find a network by name
@@ -176,7 +179,8 @@ int neural_network_configure(struct neural_network *nn, const char *line);
  * online; -EBUSY from an NMI or from within a prediction; -EINTR when a signal came during a
  * costly one; -EINVAL for a NULL pointer.
  */
-int neural_network_predict(struct neural_network *nn, const void *input, void *output);
+int neural_network_predict(struct neural_network *nn, const void *input,
+			   void *output);
 
 /**
  * neural_batch_create() - make room for a batch of samples
@@ -187,7 +191,8 @@ int neural_network_predict(struct neural_network *nn, const void *input, void *o
  * Context: Task, may sleep.
  * Return: The batch, with zeroed inputs and outputs; NULL when a size is wrong or memory is short.
  */
-struct neural_batch *neural_batch_create(unsigned int batch_size, unsigned int input_dim,
+struct neural_batch *neural_batch_create(unsigned int batch_size,
+					 unsigned int input_dim,
 					 unsigned int output_dim);
 
 /**

@@ -95,7 +95,9 @@ fn tell(msg: &Msg, line: &Line) {
     let text = text.get(..text.len().min(len - 1)).unwrap_or(text);
     let mut writer = slice(msg.text, len).writer();
     // The caller gets the error number in any case.
-    let _ = writer.write_slice(text).and_then(|()| writer.write_slice(&[0]));
+    let _ = writer
+        .write_slice(text)
+        .and_then(|()| writer.write_slice(&[0]));
 }
 
 fn zero(field: &str, value: u64) -> Outcome {
@@ -137,7 +139,11 @@ impl Handle {
     }
 
     /// Calls `use_it` with at least `len` bytes of memory.
-    fn with_memory<R>(&self, len: usize, use_it: impl FnOnce(&mut [u8]) -> Outcome<R>) -> Outcome<R> {
+    fn with_memory<R>(
+        &self,
+        len: usize,
+        use_it: impl FnOnce(&mut [u8]) -> Outcome<R>,
+    ) -> Outcome<R> {
         let mut memory = core::mem::replace(&mut *self.spare.lock(), KVVec::new());
         if memory.len() < len {
             let missing = len - memory.len();
@@ -267,17 +273,30 @@ fn query(query: &mut uabi::Query) -> Outcome {
 }
 
 /// Calls `use_it` with the bytes of the model file that a request names.
-fn with_file<T>(load: &uabi::Load, name: Option<&Name>, use_it: impl FnOnce(&[u8]) -> Outcome<T>) -> Outcome<T> {
+fn with_file<T>(
+    load: &uabi::Load,
+    name: Option<&Name>,
+    use_it: impl FnOnce(&[u8]) -> Outcome<T>,
+) -> Outcome<T> {
     zero("reserved", load.reserved[0] | load.reserved[1])?;
     if load.flags & !uabi::LOAD_FIRMWARE != 0 {
-        return Err(failure!(EINVAL, Input, "flags: {:#x} is unknown", load.flags));
+        return Err(failure!(
+            EINVAL,
+            Input,
+            "flags: {:#x} is unknown",
+            load.flags
+        ));
     }
     if load.flags & uabi::LOAD_FIRMWARE != 0 {
         zero("data", load.data)?;
         zero("size", load.size)?;
         return match name {
             Some(name) => registry::with_firmware(name, use_it),
-            None => Err(failure!(EINVAL, Input, "name: is needed to find the firmware file")),
+            None => Err(failure!(
+                EINVAL,
+                Input,
+                "name: is needed to find the firmware file"
+            )),
         };
     }
     if load.size > model::MAX_MODEL_BYTES {
@@ -317,7 +336,9 @@ fn load(load: &mut uabi::Load) -> Outcome {
 fn replace(load: &mut uabi::Load) -> Outcome {
     let name = Name::new(&load.name)?;
     let network = registry::by_name(&name)?;
-    with_file(load, Some(&name), |bytes| registry::replace(&network, bytes))?;
+    with_file(load, Some(&name), |bytes| {
+        registry::replace(&network, bytes)
+    })?;
     load.id = network.id;
     Ok(())
 }
@@ -360,9 +381,12 @@ fn list(list: &mut uabi::List) -> Outcome {
     let size = core::mem::size_of::<uabi::Info>();
     registry::for_each(|network| {
         if count < list.capacity && result.is_ok() {
-            let place = slice(list.infos.wrapping_add(u64::from(count) * size as u64), size);
-            result = info(network)
-                .and_then(|info| place.writer().write(&info).map_err(fault("infos")));
+            let place = slice(
+                list.infos.wrapping_add(u64::from(count) * size as u64),
+                size,
+            );
+            result =
+                info(network).and_then(|info| place.writer().write(&info).map_err(fault("infos")));
         }
         count += 1;
     });

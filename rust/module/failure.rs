@@ -45,7 +45,11 @@ impl Write for Line {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
             // The text is read by terminals: what is no printable ASCII is replaced.
-            let c = if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+            let c = if c == ' ' || c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            };
             if let Some(place) = self.text.get_mut(self.len) {
                 // CAST: ASCII.
                 *place = c as u8;
@@ -122,13 +126,21 @@ impl Failure {
             Class::Range => ERANGE,
             Class::Interrupted => EINTR,
         };
-        let kind = if errno == EINTR { Kind::Interrupted } else { kind };
+        let kind = if errno == EINTR {
+            Kind::Interrupted
+        } else {
+            kind
+        };
         Failure::new(errno, kind, format_args!("{error}"))
     }
 
     /// A kernel call failed while doing `what`.
     pub(crate) fn from_errno(errno: Error, what: &str) -> Self {
-        let kind = if errno == ENOMEM { Kind::Memory } else { Kind::Input };
+        let kind = if errno == ENOMEM {
+            Kind::Memory
+        } else {
+            Kind::Input
+        };
         Failure::new(errno, kind, format_args!("{what}: {errno:?}"))
     }
 }

@@ -179,7 +179,9 @@ mod tests {
         let (made, wrong) = replace_under_load(&network, 200)?;
         assert_eq!(wrong, 0);
         assert!(made > 0);
-        network.configure(b"cache_size 0").map_err(|failure| failure.errno)?;
+        network
+            .configure(b"cache_size 0")
+            .map_err(|failure| failure.errno)?;
         let (made, wrong) = replace_under_load(&network, 200)?;
         assert_eq!(wrong, 0);
         assert!(made > 0);
@@ -204,11 +206,15 @@ mod tests {
     fn settings_are_applied_all_or_none() -> Result {
         let network = load("k_config", 1)?;
         let (before, _) = network.settings();
-        assert!(network.configure(b"cache_timeout 77\ncache_size x\n").is_err());
+        assert!(network
+            .configure(b"cache_timeout 77\ncache_size x\n")
+            .is_err());
         let (after, _) = network.settings();
         assert_eq!(before.cache_timeout_ms, after.cache_timeout_ms);
         assert!(network.last_error().as_str().contains("cache_size"));
-        assert!(network.configure(b"cache_timeout 77\ncache_size 16\n").is_ok());
+        assert!(network
+            .configure(b"cache_timeout 77\ncache_size 16\n")
+            .is_ok());
         let (after, _) = network.settings();
         assert_eq!(after.cache_timeout_ms, 77);
         assert_eq!(after.cache_size, 16);

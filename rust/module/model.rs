@@ -151,7 +151,11 @@ pub(crate) fn limits() -> nnm::Limits {
 
 impl Model {
     /// Makes a model of a file that was parsed.
-    pub(crate) fn new(file: &nnm::Model<'_>, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
+    pub(crate) fn new(
+        file: &nnm::Model<'_>,
+        spread: Spread,
+        generation: u32,
+    ) -> Outcome<Arc<Self>> {
         let refuse = |error| Failure::from_core(error, Kind::Model);
         let mut steps = KVVec::from_elem(Step::EMPTY, file.op_count(), GFP_KERNEL)
             .map_err(|_| Failure::memory("the plan", file.op_count()))?;

@@ -381,7 +381,11 @@ impl Network {
     /// An allowed CPU that is online: on the caller's node when there is one.
     fn pick_cpu(&self) -> Outcome<usize> {
         let node = cpu::current_node();
-        let near = self.tuning.allowed.online().find(|&cpu| cpu::node_of(cpu) == node);
+        let near = self
+            .tuning
+            .allowed
+            .online()
+            .find(|&cpu| cpu::node_of(cpu) == node);
         near.or_else(|| self.tuning.allowed.online().next())
             .ok_or_else(|| failure!(ENXIO, Context, "predict: no allowed CPU is online"))
     }
@@ -437,7 +441,9 @@ impl Network {
 
     /// Counts an error that happened before a prediction began.
     pub(crate) fn count_error(&self, kind: Kind) {
-        self.counters.of(cpu::current_cpu()).record_error(kind as usize);
+        self.counters
+            .of(cpu::current_cpu())
+            .record_error(kind as usize);
     }
 
     /// Predicts all `samples`, over the allowed CPUs when there are enough of them.

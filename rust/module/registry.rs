@@ -271,7 +271,10 @@ pub(crate) fn unload(name: &Name) -> Outcome<u32> {
 }
 
 /// Calls `use_it` with the bytes of `neural/NAME.nnm` from the firmware path.
-pub(crate) fn with_firmware<T>(name: &Name, use_it: impl FnOnce(&[u8]) -> Outcome<T>) -> Outcome<T> {
+pub(crate) fn with_firmware<T>(
+    name: &Name,
+    use_it: impl FnOnce(&[u8]) -> Outcome<T>,
+) -> Outcome<T> {
     let device = ADMIN.lock().device.clone();
     let text = name.as_str();
     let path = CString::try_from_fmt(fmt!("neural/{text}.nnm"))

@@ -34,7 +34,8 @@ pub(crate) struct Change<'a> {
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&b| b == b'\n').filter(|line| !line.trim_ascii().is_empty())
+    text.split(|&b| b == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
 }
 
 impl<'a> Change<'a> {
@@ -49,8 +50,8 @@ impl<'a> Change<'a> {
         let mut count = 0;
         for line in lines(text) {
             count += 1;
-            let setting =
-                config::parse_line(line).map_err(|error| Failure::from_core(error, Kind::Config))?;
+            let setting = config::parse_line(line)
+                .map_err(|error| Failure::from_core(error, Kind::Config))?;
             match setting {
                 Setting::AllowedCpus(list) => change.cpus = Some(parse_cpus(list)?),
                 Setting::Reset => change.resets = true,
@@ -59,7 +60,11 @@ impl<'a> Change<'a> {
             }
         }
         if count == 0 {
-            return Err(failure!(EINVAL, Config, "config: empty, expected: key value"));
+            return Err(failure!(
+                EINVAL,
+                Config,
+                "config: empty, expected: key value"
+            ));
         }
         Ok(change)
     }

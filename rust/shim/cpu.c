@@ -91,12 +91,14 @@ bool neural_shim_signal_pending(void)
 	return signal_pending(current);
 }
 
-int neural_shim_cpulist_parse(const char *list, unsigned long *bits, unsigned int nbits)
+int neural_shim_cpulist_parse(const char *list, unsigned long *bits,
+			      unsigned int nbits)
 {
 	return bitmap_parselist(list, bits, nbits);
 }
 
-int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits, char *buf, size_t size)
+int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits,
+			      char *buf, size_t size)
 {
 	return scnprintf(buf, size, "%*pbl", nbits, bits);
 }

@@ -35,7 +35,8 @@ static char *neural_models = "";
 static DEFINE_SPINLOCK(error_lock);
 static char error_line[160];
 
-static void param_refuse(const struct kernel_param *kp, const char *value, const char *why)
+static void param_refuse(const struct kernel_param *kp, const char *value,
+			 const char *why)
 {
 	char line[sizeof(error_line)];
 
@@ -62,7 +63,8 @@ static int uint_set(const char *value, const struct kernel_param *kp)
 	char why[48];
 
 	if (kstrtouint(value, 0, &number) || number > p->max) {
-		scnprintf(why, sizeof(why), "is not a number from 0 to %u", p->max);
+		scnprintf(why, sizeof(why), "is not a number from 0 to %u",
+			  p->max);
 		param_refuse(kp, value, why);
 		return -EINVAL;
 	}
@@ -102,17 +104,26 @@ static const struct kernel_param_ops bool_ops = {
 };
 
 module_param_cb(neural_enable_simd, &bool_ops, &neural_enable_simd, 0644);
-MODULE_PARM_DESC(neural_enable_simd, "use vector code where it exists (default 1)");
+MODULE_PARM_DESC(neural_enable_simd,
+		 "use vector code where it exists (default 1)");
 module_param_cb(neural_numa_policy, &uint_ops, &placement_policy, 0644);
-MODULE_PARM_DESC(neural_numa_policy, "placement of new networks: 0 local node, 1 interleaved, 2 neural_numa_node");
+MODULE_PARM_DESC(
+	neural_numa_policy,
+	"placement of new networks: 0 local node, 1 interleaved, 2 neural_numa_node");
 module_param_cb(neural_numa_node, &uint_ops, &placement_node, 0644);
 MODULE_PARM_DESC(neural_numa_node, "node for neural_numa_policy=2");
 module_param_cb(neural_cache_timeout_ms, &uint_ops, &cache_timeout_ms, 0644);
-MODULE_PARM_DESC(neural_cache_timeout_ms, "how long a cached prediction is good, in ms; for networks that set none of their own (default 500)");
+MODULE_PARM_DESC(
+	neural_cache_timeout_ms,
+	"how long a cached prediction is good, in ms; for networks that set none of their own (default 500)");
 module_param_cb(neural_cache_size, &uint_ops, &cache_size, 0644);
-MODULE_PARM_DESC(neural_cache_size, "entries of the prediction cache of new networks, 0 for none (default 256)");
+MODULE_PARM_DESC(
+	neural_cache_size,
+	"entries of the prediction cache of new networks, 0 for none (default 256)");
 module_param(neural_models, charp, 0444);
-MODULE_PARM_DESC(neural_models, "models to load from the firmware path, as neural/NAME.nnm, separated by commas");
+MODULE_PARM_DESC(
+	neural_models,
+	"models to load from the firmware path, as neural/NAME.nnm, separated by commas");
 
 bool neural_shim_param_enable_simd(void)
 {

@@ -33,8 +33,10 @@ bool neural_shim_node_has_memory(int node);
 unsigned int neural_shim_nr_node_ids(void);
 void neural_shim_cond_resched(void);
 bool neural_shim_signal_pending(void);
-int neural_shim_cpulist_parse(const char *list, unsigned long *bits, unsigned int nbits);
-int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits, char *buf, size_t size);
+int neural_shim_cpulist_parse(const char *list, unsigned long *bits,
+			      unsigned int nbits);
+int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits,
+			      char *buf, size_t size);
 
 /* memory.c */
 struct page *neural_shim_alloc_page_node(int node, bool exact);
@@ -51,10 +53,11 @@ int neural_shim_queue_init(void);
 void neural_shim_queue_exit(void);
 struct neural_shim_work *neural_shim_work_alloc(unsigned int count);
 void neural_shim_work_free(struct neural_shim_work *works);
-void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i, unsigned int cpu,
-			    void (*fn)(void *), void *arg);
+void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i,
+			    unsigned int cpu, void (*fn)(void *), void *arg);
 void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i);
-bool neural_shim_work_wait_interruptible(struct neural_shim_work *works, unsigned int i);
+bool neural_shim_work_wait_interruptible(struct neural_shim_work *works,
+					 unsigned int i);
 
 /* params.c */
 bool neural_shim_param_enable_simd(void);
@@ -66,7 +69,8 @@ const char *neural_shim_param_models(void);
 void neural_shim_param_error(char *buf, size_t size);
 
 /* trace.c */
-void neural_shim_trace_load(const char *name, u32 id, u32 generation, u64 bytes, int ret);
+void neural_shim_trace_load(const char *name, u32 id, u32 generation, u64 bytes,
+			    int ret);
 void neural_shim_trace_unload(const char *name, u32 id);
 void neural_shim_trace_predict(u32 id, u64 ns, u32 samples, int ret);
 void neural_shim_trace_cache(u32 id, u32 result);

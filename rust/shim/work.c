@@ -20,7 +20,8 @@ static struct workqueue_struct *neural_queue;
 
 static void neural_shim_work_fn(struct work_struct *work)
 {
-	struct neural_shim_work *w = container_of(work, struct neural_shim_work, work);
+	struct neural_shim_work *w =
+		container_of(work, struct neural_shim_work, work);
 
 	w->fn(w->arg);
 	complete(&w->done);
@@ -28,8 +29,9 @@ static void neural_shim_work_fn(struct work_struct *work)
 
 int neural_shim_queue_init(void)
 {
-	/* Work is computing: let the scheduler see it, and let it be bound to the CPU it was queued on. */
-	neural_queue = alloc_workqueue("neural", WQ_PERCPU | WQ_CPU_INTENSIVE, 0);
+	/* The work is computing: on the CPU it was queued on, for as long as it takes. */
+	neural_queue =
+		alloc_workqueue("neural", WQ_PERCPU | WQ_CPU_INTENSIVE, 0);
 	return neural_queue ? 0 : -ENOMEM;
 }
 
@@ -40,7 +42,8 @@ void neural_shim_queue_exit(void)
 
 struct neural_shim_work *neural_shim_work_alloc(unsigned int count)
 {
-	return kcalloc(count, sizeof(struct neural_shim_work), GFP_KERNEL | __GFP_NOWARN);
+	return kcalloc(count, sizeof(struct neural_shim_work),
+		       GFP_KERNEL | __GFP_NOWARN);
 }
 
 void neural_shim_work_free(struct neural_shim_work *works)
@@ -48,8 +51,8 @@ void neural_shim_work_free(struct neural_shim_work *works)
 	kfree(works);
 }
 
-void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i, unsigned int cpu,
-			    void (*fn)(void *), void *arg)
+void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i,
+			    unsigned int cpu, void (*fn)(void *), void *arg)
 {
 	struct neural_shim_work *w = &works[i];
 
@@ -65,8 +68,9 @@ void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i)
 	wait_for_completion(&works[i].done);
 }
 
-/* True when the work is done, false when a signal came first; it must then be waited for all the same. */
-bool neural_shim_work_wait_interruptible(struct neural_shim_work *works, unsigned int i)
+/* Whether the work is done; if not, a signal came, and it must be waited for all the same. */
+bool neural_shim_work_wait_interruptible(struct neural_shim_work *works,
+					 unsigned int i)
 {
 	return wait_for_completion_interruptible(&works[i].done) == 0;
 }

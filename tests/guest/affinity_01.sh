@@ -21,9 +21,9 @@ on() {
 from() {
 	cpu=$1 net=$2 input=$3
 	shift 3
-	write $D/network_$net/config "reset stats"
-	taskset -c "$cpu" neuralctl predict $net --input "$input" "$@" >/dev/null 2>&1 || echo failed
-	on $net
+	write "$D/network_$net/config" "reset stats"
+	taskset -c "$cpu" neuralctl predict "$net" --input "$input" "$@" >/dev/null 2>&1 || echo failed
+	on "$net"
 }
 
 make_models

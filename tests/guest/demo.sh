@@ -5,6 +5,7 @@
 # classifies handwritten digits that it has not seen. Each command is printed
 # before it runs, so that it can be copied.
 
+# shellcheck source=SCRIPTDIR/model.sh
 . "$(dirname "$0")/tests/model.sh"
 
 say() {

@@ -33,12 +33,15 @@ static uint32_t id;
 static struct neural_msg msg(void)
 {
 	memset(text, 0, sizeof(text));
-	return (struct neural_msg){ .text = (uintptr_t)text, .len = sizeof(text) };
+	return (struct neural_msg){ .text = (uintptr_t)text,
+				    .len = sizeof(text) };
 }
 
 static struct neural_load load_of(const char *name)
 {
-	struct neural_load load = { .msg = msg(), .data = (uintptr_t)model, .size = model_size };
+	struct neural_load load = { .msg = msg(),
+				    .data = (uintptr_t)model,
+				    .size = model_size };
 
 	strncpy(load.name, name, sizeof(load.name) - 1);
 	return load;
@@ -53,7 +56,9 @@ static int do_load(void)
 
 static int do_firmware(void)
 {
-	struct neural_load load = { .msg = msg(), .name = "digits", .flags = NEURAL_LOAD_FIRMWARE };
+	struct neural_load load = { .msg = msg(),
+				    .name = "digits",
+				    .flags = NEURAL_LOAD_FIRMWARE };
 
 	return ioctl(dev, NEURAL_IOC_LOAD, &load);
 }
@@ -67,7 +72,9 @@ static int do_replace(void)
 
 static int set(const char *line)
 {
-	struct neural_config config = { .msg = msg(), .id = id, .text = (uintptr_t)line,
+	struct neural_config config = { .msg = msg(),
+					.id = id,
+					.text = (uintptr_t)line,
 					.len = strlen(line) };
 
 	return ioctl(dev, NEURAL_IOC_CONFIG_SET, &config);
@@ -79,14 +86,18 @@ static int do_config(void)
 	char line[96];
 
 	size = size % 4096 + 64;
-	snprintf(line, sizeof(line), "cache_size %u\nnuma_policy interleave\nallowed_cpus 0\n", size);
+	snprintf(line, sizeof(line),
+		 "cache_size %u\nnuma_policy interleave\nallowed_cpus 0\n",
+		 size);
 	return set(line);
 }
 
 static int do_config_get(void)
 {
 	static char settings[4096];
-	struct neural_config config = { .msg = msg(), .id = id, .text = (uintptr_t)settings,
+	struct neural_config config = { .msg = msg(),
+					.id = id,
+					.text = (uintptr_t)settings,
 					.len = sizeof(settings) };
 
 	return ioctl(dev, NEURAL_IOC_CONFIG_GET, &config);
@@ -95,8 +106,12 @@ static int do_config_get(void)
 static int do_batch(void)
 {
 	static uint8_t in[64 * 4096], out[64 * 4096];
-	struct neural_predict p = { .msg = msg(), .id = id, .count = 64, .input = (uintptr_t)in,
-				    .output = (uintptr_t)out, .input_bytes = 256,
+	struct neural_predict p = { .msg = msg(),
+				    .id = id,
+				    .count = 64,
+				    .input = (uintptr_t)in,
+				    .output = (uintptr_t)out,
+				    .input_bytes = 256,
 				    .output_bytes = 40 };
 
 	return ioctl(dev, NEURAL_IOC_PREDICT_BATCH, &p);
@@ -107,7 +122,7 @@ static int do_open(void)
 	int fd = open("/dev/neural", O_RDWR);
 
 	if (fd < 0) {
-		strcpy(text, "open");
+		snprintf(text, sizeof(text), "open");
 		return -1;
 	}
 	close(fd);
@@ -173,14 +188,16 @@ static void each(const char *name, int (*request)(void), const char *undo)
 		failed++;
 		/* Copies from and to user space fail, too, those of the line among them. */
 		if (error != EFAULT && (error != ENOMEM || !text[0])) {
-			printf("# allocation %d: %s: '%s'\n", n, strerror(error), text);
+			printf("# allocation %d: %s: '%s'\n", n,
+			       strerror(error), text);
 			wrong++;
 		}
 		if (networks() != before)
 			wrong++;
 	}
 	number++;
-	printf("# %s: %u of %d allocations made it fail\n", name, failed, n - 1);
+	printf("# %s: %u of %d allocations made it fail\n", name, failed,
+	       n - 1);
 	if (wrong || n > TRIES || networks() != before) {
 		failures++;
 		printf("not ");
@@ -198,7 +215,8 @@ int main(int argc, char **argv)
 	nth = open("/proc/self/fail-nth", O_RDWR);
 	model_size = fd < 0 ? -1 : read(fd, model, sizeof(model));
 	if (model_size < 0 || dev < 0 || nth < 0) {
-		fprintf(stderr, "usage: fail_nth MODEL.nnm, with the module and fault injection\n");
+		fprintf(stderr,
+			"usage: fail_nth MODEL.nnm, with the module and fault injection\n");
 		return 2;
 	}
 	printf("KTAP version 1\n# script: fault_01\n1..7\n");

@@ -5,6 +5,7 @@
 # looks, and names what they look at.
 
 V=/neural/vectors
+# shellcheck disable=SC2034 # not all scripts look at parameters
 P=/sys/module/neural/parameters
 D=/sys/kernel/debug/neural_network
 FW=/lib/firmware/neural

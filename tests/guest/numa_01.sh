@@ -13,7 +13,7 @@ ktap_plan 15
 
 # pages NETWORK NODE WHAT: pages of weights or scratch on a node.
 pages() {
-	sed -n "s/^node$2:.* $3_pages \([0-9]*\).*/\1/p" $D/network_$1/numa
+	sed -n "s/^node$2:.* $3_pages \([0-9]*\).*/\1/p" "$D/network_$1/numa"
 }
 
 # spread NETWORK WHAT: "node0 node1" pages.

@@ -41,7 +41,8 @@ static void result(bool good, const char *name)
 static struct neural_msg msg(void)
 {
 	memset(text, 0, sizeof(text));
-	return (struct neural_msg){ .text = (uintptr_t)text, .len = sizeof(text) };
+	return (struct neural_msg){ .text = (uintptr_t)text,
+				    .len = sizeof(text) };
 }
 
 /* The errno of a request, 0 if it went well. */
@@ -51,14 +52,15 @@ static int call(unsigned long cmd, void *arg)
 }
 
 /* Shows that a request fails with an errno and a line that has a word in it. */
-static void refused(const char *name, unsigned long cmd, void *arg, int want, const char *word)
+static void refused(const char *name, unsigned long cmd, void *arg, int want,
+		    const char *word)
 {
 	int got = call(cmd, arg);
 	bool good = got == want && (!word || strstr(text, word));
 
 	if (!good)
-		printf("# errno %d (%s), expected %d; line: '%s', expected '%s' in it\n", got,
-		       strerror(got), want, text, word ? word : "");
+		printf("# errno %d (%s), expected %d; line: '%s', expected '%s' in it\n",
+		       got, strerror(got), want, text, word ? word : "");
 	result(good, name);
 }
 
@@ -90,7 +92,9 @@ static int unload(const char *name)
 static struct neural_info info_of(uint32_t id)
 {
 	static struct neural_info infos[64];
-	struct neural_list list = { .msg = msg(), .infos = (uintptr_t)infos, .capacity = 64 };
+	struct neural_list list = { .msg = msg(),
+				    .infos = (uintptr_t)infos,
+				    .capacity = 64 };
 	unsigned int i;
 
 	if (!call(NEURAL_IOC_LIST, &list)) {
@@ -120,21 +124,27 @@ static void test_numbers(void)
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		good &= call(bad[i], &query) == ENOTTY;
 	result(good, "unknown requests and wrong sizes get ENOTTY");
-	refused("a null pointer gets EFAULT", NEURAL_IOC_QUERY, NULL, EFAULT, NULL);
-	refused("a kernel address gets EFAULT", NEURAL_IOC_QUERY, (void *)BAD, EFAULT, NULL);
+	refused("a null pointer gets EFAULT", NEURAL_IOC_QUERY, NULL, EFAULT,
+		NULL);
+	refused("a kernel address gets EFAULT", NEURAL_IOC_QUERY, (void *)BAD,
+		EFAULT, NULL);
 	query = (struct neural_query){ .msg = msg(), .reserved = { 0, 1 } };
-	refused("a reserved field that is not 0 is named", NEURAL_IOC_QUERY, &query, EINVAL,
-		"reserved");
+	refused("a reserved field that is not 0 is named", NEURAL_IOC_QUERY,
+		&query, EINVAL, "reserved");
 	query = (struct neural_query){ .msg = msg() };
 	query.msg.reserved = 1;
-	refused("so is one in the message", NEURAL_IOC_QUERY, &query, EINVAL, "msg.reserved");
-	query = (struct neural_query){ .msg = { .text = BAD, .len = 100 }, .reserved = { 1 } };
+	refused("so is one in the message", NEURAL_IOC_QUERY, &query, EINVAL,
+		"msg.reserved");
+	query = (struct neural_query){ .msg = { .text = BAD, .len = 100 },
+				       .reserved = { 1 } };
 	text[0] = 0;
-	refused("a bad message address does no harm", NEURAL_IOC_QUERY, &query, EINVAL, NULL);
+	refused("a bad message address does no harm", NEURAL_IOC_QUERY, &query,
+		EINVAL, NULL);
 	query = (struct neural_query){ .msg = msg(), .reserved = { 1 } };
 	query.msg.len = 4;
 	call(NEURAL_IOC_QUERY, &query);
-	result(!strcmp(text, "res"), "a short buffer gets the beginning of the line");
+	result(!strcmp(text, "res"),
+	       "a short buffer gets the beginning of the line");
 }
 
 static void test_load(void)
@@ -145,36 +155,46 @@ static void test_load(void)
 	struct neural_load *locked;
 
 	load = load_request("a b");
-	refused("a bad name is refused", NEURAL_IOC_LOAD, &load, EINVAL, "name");
+	refused("a bad name is refused", NEURAL_IOC_LOAD, &load, EINVAL,
+		"name");
 	load = load_request("../x");
-	refused("a path as a name is refused", NEURAL_IOC_LOAD, &load, EINVAL, "name");
+	refused("a path as a name is refused", NEURAL_IOC_LOAD, &load, EINVAL,
+		"name");
 	load = load_request("x");
 	memset(load.name, 'x', sizeof(load.name));
-	refused("a name without its NUL is refused", NEURAL_IOC_LOAD, &load, EINVAL, "name");
+	refused("a name without its NUL is refused", NEURAL_IOC_LOAD, &load,
+		EINVAL, "name");
 	load = load_request("x");
 	load.flags = 0x80;
-	refused("an unknown flag is refused", NEURAL_IOC_LOAD, &load, EINVAL, "flags");
+	refused("an unknown flag is refused", NEURAL_IOC_LOAD, &load, EINVAL,
+		"flags");
 	load = load_request("x");
 	load.reserved[1] = 1;
-	refused("a reserved field is refused", NEURAL_IOC_LOAD, &load, EINVAL, "reserved");
+	refused("a reserved field is refused", NEURAL_IOC_LOAD, &load, EINVAL,
+		"reserved");
 	load = load_request("x");
 	load.data = BAD;
-	refused("a bad data address gets EFAULT", NEURAL_IOC_LOAD, &load, EFAULT, "data");
+	refused("a bad data address gets EFAULT", NEURAL_IOC_LOAD, &load,
+		EFAULT, "data");
 	load = load_request("x");
 	load.size = 0;
-	refused("an empty file is refused", NEURAL_IOC_LOAD, &load, EBADMSG, "model");
+	refused("an empty file is refused", NEURAL_IOC_LOAD, &load, EBADMSG,
+		"model");
 	load.size = 1ULL << 63;
-	refused("an absurd size is refused", NEURAL_IOC_LOAD, &load, E2BIG, "size");
+	refused("an absurd size is refused", NEURAL_IOC_LOAD, &load, E2BIG,
+		"size");
 	load.size = 200ULL << 20;
-	refused("more than there is gets EFAULT", NEURAL_IOC_LOAD, &load, EFAULT, "data");
+	refused("more than there is gets EFAULT", NEURAL_IOC_LOAD, &load,
+		EFAULT, "data");
 	load = load_request("no_such_model");
 	load.flags = NEURAL_LOAD_FIRMWARE;
 	load.data = 0;
 	load.size = 0;
-	refused("a missing firmware file is named", NEURAL_IOC_LOAD, &load, ENOENT,
-		"no_such_model.nnm");
+	refused("a missing firmware file is named", NEURAL_IOC_LOAD, &load,
+		ENOENT, "no_such_model.nnm");
 	load.size = 1;
-	refused("a size with a firmware file is refused", NEURAL_IOC_LOAD, &load, EINVAL, "size");
+	refused("a size with a firmware file is refused", NEURAL_IOC_LOAD,
+		&load, EINVAL, "size");
 
 	memcpy(copy, model, model_size);
 	copy[model_size] = 0;
@@ -187,7 +207,8 @@ static void test_load(void)
 	load = load_request("x");
 	load.data = (uintptr_t)copy;
 	load.size = model_size + 1;
-	refused("a file with a byte too many is refused", NEURAL_IOC_LOAD, &load, EBADMSG, "model");
+	refused("a file with a byte too many is refused", NEURAL_IOC_LOAD,
+		&load, EBADMSG, "model");
 	for (i = 0, bad = 0; i < model_size * 8; i += i < 4096 ? 1 : 4099) {
 		copy[i / 8] ^= 1 << i % 8;
 		load = load_request("x");
@@ -198,11 +219,12 @@ static void test_load(void)
 	result(!bad, "a file with a flipped bit is refused");
 
 	/* A request in memory that cannot be written: the id could not be returned. */
-	locked = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	locked = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	*locked = load_request("x");
 	mprotect(locked, 4096, PROT_READ);
-	refused("a request that cannot be written to gets EFAULT", NEURAL_IOC_LOAD, locked, EFAULT,
-		NULL);
+	refused("a request that cannot be written to gets EFAULT",
+		NEURAL_IOC_LOAD, locked, EFAULT, NULL);
 	munmap(locked, 4096);
 	result(count_networks() == before, "nothing was loaded by all this");
 	free(copy);
@@ -233,40 +255,50 @@ static void test_predict(void)
 		.output_bytes = 4 * info.output_dim,
 	};
 	load = load_request("abuse");
-	refused("a name that is taken is refused", NEURAL_IOC_LOAD, &load, EEXIST, "abuse");
+	refused("a name that is taken is refused", NEURAL_IOC_LOAD, &load,
+		EEXIST, "abuse");
 
-#define WRONG(name, cmd, field, value, want, word)                                             \
-	do {                                                                                   \
-		p = good;                                                                      \
-		p.msg = msg();                                                                 \
-		p.field = (value);                                                             \
-		refused(name, cmd, &p, want, word);                                            \
+#define WRONG(name, cmd, field, value, want, word)  \
+	do {                                        \
+		p = good;                           \
+		p.msg = msg();                      \
+		p.field = (value);                  \
+		refused(name, cmd, &p, want, word); \
 	} while (0)
 
 	p = good;
 	p.msg = msg();
 	result(!call(NEURAL_IOC_PREDICT, &p), "a good request predicts");
-	WRONG("an unknown id is refused", NEURAL_IOC_PREDICT, id, 4000000000U, ENOENT, "id");
+	WRONG("an unknown id is refused", NEURAL_IOC_PREDICT, id, 4000000000U,
+	      ENOENT, "id");
 	WRONG("id 0 is refused", NEURAL_IOC_PREDICT, id, 0, ENOENT, "id");
-	WRONG("no samples are refused", NEURAL_IOC_PREDICT, count, 0, EINVAL, "count");
-	WRONG("two samples need a batch", NEURAL_IOC_PREDICT, count, 2, EINVAL, "count");
-	WRONG("a flag is refused", NEURAL_IOC_PREDICT, flags, 1, EINVAL, "flags");
-	WRONG("a reserved field is refused", NEURAL_IOC_PREDICT, reserved, 1, EINVAL, "reserved");
-	WRONG("too few input bytes are refused", NEURAL_IOC_PREDICT, input_bytes,
-	      good.input_bytes - 1, EINVAL, "input_bytes");
-	WRONG("absurd input bytes are refused", NEURAL_IOC_PREDICT, input_bytes, ~0U, EINVAL,
-	      "input_bytes");
-	WRONG("no output bytes are refused", NEURAL_IOC_PREDICT, output_bytes, 0, EINVAL,
-	      "output_bytes");
-	WRONG("a bad input address gets EFAULT", NEURAL_IOC_PREDICT, input, 8, EFAULT, "input");
-	WRONG("a bad output address gets EFAULT", NEURAL_IOC_PREDICT, output, BAD, EFAULT,
-	      "output");
-	WRONG("an empty batch is refused", NEURAL_IOC_PREDICT_BATCH, count, 0, EINVAL, "count");
-	WRONG("an absurd batch is refused", NEURAL_IOC_PREDICT_BATCH, count, ~0U, EINVAL, "count");
-	WRONG("a batch larger than its memory gets EFAULT", NEURAL_IOC_PREDICT_BATCH, count,
-	      NEURAL_BATCH_MAX, EFAULT, "input");
-	WRONG("a batch with a bad output gets EFAULT", NEURAL_IOC_PREDICT_BATCH, output, BAD,
-	      EFAULT, "output");
+	WRONG("no samples are refused", NEURAL_IOC_PREDICT, count, 0, EINVAL,
+	      "count");
+	WRONG("two samples need a batch", NEURAL_IOC_PREDICT, count, 2, EINVAL,
+	      "count");
+	WRONG("a flag is refused", NEURAL_IOC_PREDICT, flags, 1, EINVAL,
+	      "flags");
+	WRONG("a reserved field is refused", NEURAL_IOC_PREDICT, reserved, 1,
+	      EINVAL, "reserved");
+	WRONG("too few input bytes are refused", NEURAL_IOC_PREDICT,
+	      input_bytes, good.input_bytes - 1, EINVAL, "input_bytes");
+	WRONG("absurd input bytes are refused", NEURAL_IOC_PREDICT, input_bytes,
+	      ~0U, EINVAL, "input_bytes");
+	WRONG("no output bytes are refused", NEURAL_IOC_PREDICT, output_bytes,
+	      0, EINVAL, "output_bytes");
+	WRONG("a bad input address gets EFAULT", NEURAL_IOC_PREDICT, input, 8,
+	      EFAULT, "input");
+	WRONG("a bad output address gets EFAULT", NEURAL_IOC_PREDICT, output,
+	      BAD, EFAULT, "output");
+	WRONG("an empty batch is refused", NEURAL_IOC_PREDICT_BATCH, count, 0,
+	      EINVAL, "count");
+	WRONG("an absurd batch is refused", NEURAL_IOC_PREDICT_BATCH, count,
+	      ~0U, EINVAL, "count");
+	WRONG("a batch larger than its memory gets EFAULT",
+	      NEURAL_IOC_PREDICT_BATCH, count, NEURAL_BATCH_MAX, EFAULT,
+	      "input");
+	WRONG("a batch with a bad output gets EFAULT", NEURAL_IOC_PREDICT_BATCH,
+	      output, BAD, EFAULT, "output");
 	p = good;
 	p.msg = msg();
 	p.count = 64;
@@ -276,7 +308,8 @@ static void test_predict(void)
 	result(unload("abuse") == ENOENT, "only once");
 	p = good;
 	p.msg = msg();
-	refused("an unloaded network is not found", NEURAL_IOC_PREDICT, &p, ENOENT, "id");
+	refused("an unloaded network is not found", NEURAL_IOC_PREDICT, &p,
+		ENOENT, "id");
 	free(in);
 	free(out);
 }
@@ -317,42 +350,58 @@ static void test_config(void)
 		result(false, "the model loads again");
 		return;
 	}
-	config = (struct neural_config){ .msg = msg(), .id = load.id, .text = (uintptr_t)before,
+	config = (struct neural_config){ .msg = msg(),
+					 .id = load.id,
+					 .text = (uintptr_t)before,
 					 .len = sizeof(before) };
 	result(!call(NEURAL_IOC_CONFIG_GET, &config), "settings can be read");
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		char name[96];
 		int got;
 
-		config = (struct neural_config){ .msg = msg(), .id = load.id,
+		config = (struct neural_config){ .msg = msg(),
+						 .id = load.id,
 						 .text = (uintptr_t)bad[i].text,
 						 .len = strlen(bad[i].text) };
 		got = call(NEURAL_IOC_CONFIG_SET, &config);
 		snprintf(name, sizeof(name), "setting %u is refused", i);
-		if (!got || (bad[i].want && got != bad[i].want) || !strstr(text, bad[i].word)) {
-			printf("# '%s': errno %d, expected %d; line: '%s'\n", bad[i].text, got,
-			       bad[i].want, text);
+		if (!got || (bad[i].want && got != bad[i].want) ||
+		    !strstr(text, bad[i].word)) {
+			printf("# '%s': errno %d, expected %d; line: '%s'\n",
+			       bad[i].text, got, bad[i].want, text);
 			result(false, name);
 		} else {
 			result(true, name);
 		}
 	}
-	config = (struct neural_config){ .msg = msg(), .id = load.id, .text = BAD, .len = 10 };
-	refused("a bad text address gets EFAULT", NEURAL_IOC_CONFIG_SET, &config, EFAULT, "text");
-	config = (struct neural_config){ .msg = msg(), .id = load.id, .text = (uintptr_t)after,
+	config = (struct neural_config){
+		.msg = msg(), .id = load.id, .text = BAD, .len = 10
+	};
+	refused("a bad text address gets EFAULT", NEURAL_IOC_CONFIG_SET,
+		&config, EFAULT, "text");
+	config = (struct neural_config){ .msg = msg(),
+					 .id = load.id,
+					 .text = (uintptr_t)after,
 					 .len = ~0U };
-	refused("an absurd text is refused", NEURAL_IOC_CONFIG_SET, &config, E2BIG, "len");
-	config = (struct neural_config){ .msg = msg(), .id = load.id, .text = (uintptr_t)after,
-					 .len = 3 };
-	refused("a short buffer for the settings is refused", NEURAL_IOC_CONFIG_GET, &config,
-		ENOSPC, "len");
-	config = (struct neural_config){ .msg = msg(), .id = load.id, .text = (uintptr_t)after,
+	refused("an absurd text is refused", NEURAL_IOC_CONFIG_SET, &config,
+		E2BIG, "len");
+	config = (struct neural_config){
+		.msg = msg(), .id = load.id, .text = (uintptr_t)after, .len = 3
+	};
+	refused("a short buffer for the settings is refused",
+		NEURAL_IOC_CONFIG_GET, &config, ENOSPC, "len");
+	config = (struct neural_config){ .msg = msg(),
+					 .id = load.id,
+					 .text = (uintptr_t)after,
 					 .len = sizeof(after) };
 	call(NEURAL_IOC_CONFIG_GET, &config);
 	result(!strcmp(before, after), "no setting has changed");
-	config = (struct neural_config){ .msg = msg(), .id = load.id, .text = (uintptr_t)before,
+	config = (struct neural_config){ .msg = msg(),
+					 .id = load.id,
+					 .text = (uintptr_t)before,
 					 .len = strlen(before) };
-	result(!call(NEURAL_IOC_CONFIG_SET, &config), "what was read can be written back");
+	result(!call(NEURAL_IOC_CONFIG_SET, &config),
+	       "what was read can be written back");
 	unload("abuse");
 }
 
@@ -367,9 +416,13 @@ static struct {
 
 static void *race_predict(void *arg)
 {
-	int32_t *in = calloc(race.in, 4), *first = calloc(race.out, 4), *out = calloc(race.out, 4);
-	struct neural_predict p = { .id = race.id, .count = 1, .input = (uintptr_t)in,
-				    .output = (uintptr_t)first, .input_bytes = 4 * race.in,
+	int32_t *in = calloc(race.in, 4), *first = calloc(race.out, 4),
+		*out = calloc(race.out, 4);
+	struct neural_predict p = { .id = race.id,
+				    .count = 1,
+				    .input = (uintptr_t)in,
+				    .output = (uintptr_t)first,
+				    .input_bytes = 4 * race.in,
 				    .output_bytes = 4 * race.out };
 	int fd = open("/dev/neural", O_RDWR);
 	unsigned long made = 0, wrong = 0;
@@ -378,7 +431,8 @@ static void *race_predict(void *arg)
 	wrong += ioctl(fd, NEURAL_IOC_PREDICT, &p) != 0;
 	p.output = (uintptr_t)out;
 	while (!__atomic_load_n(&race.stop, __ATOMIC_ACQUIRE)) {
-		wrong += ioctl(fd, NEURAL_IOC_PREDICT, &p) != 0 || memcmp(first, out, 4 * race.out);
+		wrong += ioctl(fd, NEURAL_IOC_PREDICT, &p) != 0 ||
+			 memcmp(first, out, 4 * race.out);
 		made++;
 	}
 	__atomic_fetch_add(&race.made, made, __ATOMIC_RELAXED);
@@ -413,7 +467,8 @@ static void test_race(void)
 		struct neural_config config = { .msg = msg(), .id = load.id };
 
 		failed += call(NEURAL_IOC_REPLACE, &again) != 0;
-		snprintf(line, sizeof(line), "cache_size %u\nnuma_policy %u\n", i % 3 * 16, i % 2);
+		snprintf(line, sizeof(line), "cache_size %u\nnuma_policy %u\n",
+			 i % 3 * 16, i % 2);
 		config.text = (uintptr_t)line;
 		config.len = strlen(line);
 		failed += call(NEURAL_IOC_CONFIG_SET, &config) != 0;
@@ -425,8 +480,10 @@ static void test_race(void)
 	__atomic_store_n(&race.stop, true, __ATOMIC_RELEASE);
 	for (i = 0; i < ARRAY_SIZE(threads); i++)
 		pthread_join(threads[i], NULL);
-	printf("# %lu predictions during 100 replacements, resizes, loads and unloads\n", race.made);
-	result(!failed && !race.wrong && race.made, "predictions go on while all is changed");
+	printf("# %lu predictions while 100 times replaced, resized, loaded\n",
+	       race.made);
+	result(!failed && !race.wrong && race.made,
+	       "predictions go on while all is changed");
 	unload("race");
 }
 
@@ -437,10 +494,12 @@ static void test_random(void)
 	uint64_t seed = 0x9e3779b97f4a7c15ULL;
 	unsigned int i, k, before = count_networks();
 	static const unsigned long cmds[] = {
-		NEURAL_IOC_QUERY,	NEURAL_IOC_LOAD,	NEURAL_IOC_REPLACE,
-		NEURAL_IOC_UNLOAD,	NEURAL_IOC_FIND,	NEURAL_IOC_LIST,
-		NEURAL_IOC_PREDICT,	NEURAL_IOC_PREDICT_BATCH, NEURAL_IOC_STATS,
-		NEURAL_IOC_CONFIG_GET,	NEURAL_IOC_CONFIG_SET,
+		NEURAL_IOC_QUERY,      NEURAL_IOC_LOAD,
+		NEURAL_IOC_REPLACE,    NEURAL_IOC_UNLOAD,
+		NEURAL_IOC_FIND,       NEURAL_IOC_LIST,
+		NEURAL_IOC_PREDICT,    NEURAL_IOC_PREDICT_BATCH,
+		NEURAL_IOC_STATS,      NEURAL_IOC_CONFIG_GET,
+		NEURAL_IOC_CONFIG_SET,
 	};
 
 	for (i = 0; i < 100000; i++) {
@@ -451,12 +510,15 @@ static void test_random(void)
 			seed ^= seed >> 7;
 			seed ^= seed << 17;
 			/* Mostly zeros and small numbers, to get past the first checks. */
-			word = seed % 4 == 0 ? seed : seed % 4 == 1 ? seed >> 60 : 0;
+			word = seed % 4 == 0 ? seed :
+			       seed % 4 == 1 ? seed >> 60 :
+					       0;
 			memcpy(request + k, &word, 8);
 		}
 		ioctl(dev, cmds[seed % ARRAY_SIZE(cmds)], request);
 	}
-	result(count_networks() == before, "100000 random requests change nothing");
+	result(count_networks() == before,
+	       "100000 random requests change nothing");
 }
 
 int main(int argc, char **argv)

@@ -45,15 +45,24 @@ static void fill_input(s32 *input, unsigned int dim, u32 seed)
 	}
 }
 
+/* A condition without which a case cannot go on. */
+static bool holds(struct kunit *test, bool condition)
+{
+	KUNIT_EXPECT_TRUE(test, condition);
+	return condition;
+}
+
 static struct neural_network *make(struct kunit *test, const char *name)
 {
-	struct neural_network *nn = neural_network_create(name, small, ARRAY_SIZE(small), RELU, 7);
+	struct neural_network *nn =
+		neural_network_create(name, small, ARRAY_SIZE(small), RELU, 7);
 
 	KUNIT_EXPECT_TRUE(test, !IS_ERR_OR_NULL(nn));
 	return IS_ERR_OR_NULL(nn) ? NULL : nn;
 }
 
-static void drop(struct kunit *test, struct neural_network *nn, const char *name)
+static void drop(struct kunit *test, struct neural_network *nn,
+		 const char *name)
 {
 	KUNIT_EXPECT_EQ(test, neural_network_unload(name), 0);
 	neural_network_put(nn);
@@ -64,7 +73,8 @@ static void a_network_is_found_by_name_until_it_is_unloaded(struct kunit *test)
 	struct neural_network *nn = make(test, "t_name");
 	struct neural_network *found;
 
-	KUNIT_ASSERT_TRUE(test, nn);
+	if (!holds(test, nn))
+		return;
 	KUNIT_EXPECT_EQ(test, neural_network_input_dim(nn), IN);
 	KUNIT_EXPECT_EQ(test, neural_network_output_dim(nn), OUT);
 	found = neural_network_get("t_name");
@@ -80,7 +90,8 @@ static void a_reference_outlives_the_unload(struct kunit *test)
 	struct neural_network *nn = make(test, "t_ref");
 	s32 in[IN], out[OUT];
 
-	KUNIT_ASSERT_TRUE(test, nn);
+	if (!holds(test, nn))
+		return;
 	fill_input(in, IN, 1);
 	KUNIT_EXPECT_EQ(test, neural_network_unload("t_ref"), 0);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, out), 0);
@@ -94,23 +105,45 @@ static void bad_arguments_get_their_errno(struct kunit *test)
 	s32 in[IN], out[OUT];
 	u8 rubbish[64] = { 1, 2, 3 };
 
-	KUNIT_ASSERT_TRUE(test, nn);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("t_bad", small, 3, RELU, 1)), -EEXIST);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("t bad", small, 3, RELU, 1)), -EINVAL);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create(".t", small, 3, RELU, 1)), -EINVAL);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("", small, 3, RELU, 1)), -EINVAL);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_create("t1", small, 1, RELU, 1)), -EINVAL);
-	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_create("t1", zero, 2, RELU, 1)));
-	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_create("t1", huge, 2, RELU, 1)));
-	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_create("t1", small, 3, 999, 1)));
-	KUNIT_EXPECT_EQ(test, PTR_ERR(neural_network_load("t1", rubbish, sizeof(rubbish))),
-			-EBADMSG);
+	if (!holds(test, nn))
+		return;
+	KUNIT_EXPECT_EQ(
+		test,
+		PTR_ERR(neural_network_create("t_bad", small, 3, RELU, 1)),
+		-EEXIST);
+	KUNIT_EXPECT_EQ(
+		test,
+		PTR_ERR(neural_network_create("t bad", small, 3, RELU, 1)),
+		-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			PTR_ERR(neural_network_create(".t", small, 3, RELU, 1)),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			PTR_ERR(neural_network_create("", small, 3, RELU, 1)),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test,
+			PTR_ERR(neural_network_create("t1", small, 1, RELU, 1)),
+			-EINVAL);
+	KUNIT_EXPECT_TRUE(
+		test, IS_ERR(neural_network_create("t1", zero, 2, RELU, 1)));
+	KUNIT_EXPECT_TRUE(
+		test, IS_ERR(neural_network_create("t1", huge, 2, RELU, 1)));
+	KUNIT_EXPECT_TRUE(
+		test, IS_ERR(neural_network_create("t1", small, 3, 999, 1)));
+	KUNIT_EXPECT_EQ(
+		test,
+		PTR_ERR(neural_network_load("t1", rubbish, sizeof(rubbish))),
+		-EBADMSG);
 	KUNIT_EXPECT_TRUE(test, IS_ERR(neural_network_load("t1", rubbish, 0)));
-	KUNIT_EXPECT_EQ(test, neural_network_replace(nn, rubbish, sizeof(rubbish)), -EBADMSG);
+	KUNIT_EXPECT_EQ(test,
+			neural_network_replace(nn, rubbish, sizeof(rubbish)),
+			-EBADMSG);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, NULL, out), -EINVAL);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, NULL), -EINVAL);
-	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_timeout"), -EINVAL);
-	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "no_such_key 1"), -EINVAL);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_timeout"),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "no_such_key 1"),
+			-EINVAL);
 	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, ""), -EINVAL);
 	KUNIT_EXPECT_TRUE(test, !neural_batch_create(0, IN, OUT));
 	KUNIT_EXPECT_TRUE(test, !neural_batch_create(1, 0, OUT));
@@ -139,6 +172,7 @@ static void call_in_softirq(struct tasklet_struct *tasklet)
 	struct call *call = container_of(tasklet, struct call, tasklet);
 
 	call->ret = neural_network_predict(call->nn, call->in, call->out);
+	/* Publishes ret and the output to whoever sees done. */
 	smp_store_release(&call->done, true);
 }
 
@@ -147,6 +181,7 @@ static void call_in_hardirq(struct irq_work *work)
 	struct call *call = container_of(work, struct call, irq_work);
 
 	call->ret = neural_network_predict(call->nn, call->in, call->out);
+	/* Publishes ret and the output to whoever sees done. */
 	smp_store_release(&call->done, true);
 }
 
@@ -156,6 +191,7 @@ static int predict_in_softirq(struct neural_network *nn, s32 *in, s32 *out)
 
 	tasklet_setup(&call.tasklet, call_in_softirq);
 	tasklet_schedule(&call.tasklet);
+	/* Pairs with the release in call_in_softirq(). */
 	while (!smp_load_acquire(&call.done))
 		cond_resched();
 	tasklet_kill(&call.tasklet);
@@ -179,7 +215,8 @@ static void all_contexts_give_the_same_answer(struct kunit *test)
 	unsigned long flags;
 	int ret;
 
-	KUNIT_ASSERT_TRUE(test, nn);
+	if (!holds(test, nn))
+		return;
 	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
 	fill_input(in, IN, 2);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, want), 0);
@@ -226,25 +263,32 @@ static enum hrtimer_restart storm_tick(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-static void interrupts_do_not_disturb_the_prediction_they_interrupt(struct kunit *test)
+static void
+interrupts_do_not_disturb_the_prediction_they_interrupt(struct kunit *test)
 {
 	struct neural_network *nn = make(test, "t_storm");
 	struct storm *storm = kzalloc(sizeof(*storm), GFP_KERNEL);
 	s32 in[IN], want[OUT], out[OUT];
 	unsigned int i, wrong = 0;
 
-	KUNIT_ASSERT_TRUE(test, nn && storm);
+	if (!holds(test, nn && storm))
+		return;
 	/* A tiny cache, so that its entries are fought for. */
-	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 1\n"), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 1\n"),
+			0);
 	storm->nn = nn;
 	fill_input(storm->in, IN, 3);
 	fill_input(in, IN, 4);
-	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, storm->in, storm->want), 0);
+	KUNIT_EXPECT_EQ(test,
+			neural_network_predict(nn, storm->in, storm->want), 0);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, want), 0);
-	hrtimer_setup(&storm->timer, storm_tick, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
-	hrtimer_start(&storm->timer, ns_to_ktime(200000), HRTIMER_MODE_REL_HARD);
+	hrtimer_setup(&storm->timer, storm_tick, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_HARD);
+	hrtimer_start(&storm->timer, ns_to_ktime(200000),
+		      HRTIMER_MODE_REL_HARD);
 	for (i = 0; i < 20000; i++) {
-		if (neural_network_predict(nn, in, out) || memcmp(out, want, sizeof(out)))
+		if (neural_network_predict(nn, in, out) ||
+		    memcmp(out, want, sizeof(out)))
 			wrong++;
 		if (i % 1000 == 0)
 			cond_resched();
@@ -260,12 +304,14 @@ static void interrupts_do_not_disturb_the_prediction_they_interrupt(struct kunit
 
 static void a_costly_network_needs_a_caller_that_may_sleep(struct kunit *test)
 {
-	struct neural_network *nn = neural_network_create("t_large", large, 2, RELU, 1);
+	struct neural_network *nn =
+		neural_network_create("t_large", large, 2, RELU, 1);
 	s32 *in = kcalloc(512, sizeof(s32), GFP_KERNEL);
 	s32 *out = kcalloc(1024, sizeof(s32), GFP_KERNEL);
 	int ret;
 
-	KUNIT_ASSERT_TRUE(test, !IS_ERR(nn) && in && out);
+	if (!holds(test, !IS_ERR(nn) && in && out))
+		return;
 	fill_input(in, 512, 5);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, out), 0);
 	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
@@ -274,7 +320,8 @@ static void a_costly_network_needs_a_caller_that_may_sleep(struct kunit *test)
 	preempt_enable();
 	KUNIT_EXPECT_EQ(test, ret, -EAGAIN);
 	KUNIT_EXPECT_EQ(test, predict_in_hardirq(nn, in, out), -EAGAIN);
-	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "allowed_cpus 0"), 0);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "allowed_cpus 0"),
+			0);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, out), 0);
 	kfree(in);
 	kfree(out);
@@ -291,11 +338,13 @@ static void work_is_done_on_an_allowed_cpu(struct kunit *test)
 	char line[32];
 	int ret;
 
-	KUNIT_ASSERT_TRUE(test, nn);
+	if (!holds(test, nn))
+		return;
 	fill_input(in, IN, 6);
 	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, want), 0);
-	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "allowed_cpus 9999"), -ERANGE);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "allowed_cpus 9999"),
+			-ERANGE);
 	scnprintf(line, sizeof(line), "allowed_cpus %u", last);
 	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, line), 0);
 	if (last) {
@@ -312,17 +361,20 @@ static void work_is_done_on_an_allowed_cpu(struct kunit *test)
 
 static void a_batch_gives_what_single_predictions_give(struct kunit *test)
 {
-	static const char *const spread[] = { "batch_spread 0", "batch_spread 2" };
+	static const char *const spread[] = { "batch_spread 0",
+					      "batch_spread 2" };
 	struct neural_network *nn = make(test, "t_batch");
 	struct neural_batch *batch = neural_batch_create(100, IN, OUT);
 	struct neural_batch *wrong = neural_batch_create(2, IN + 1, OUT);
 	unsigned int i, k, bad = 0;
 	s32 out[OUT];
 
-	KUNIT_ASSERT_TRUE(test, nn && batch && wrong);
+	if (!holds(test, nn && batch && wrong))
+		return;
 	KUNIT_EXPECT_EQ(test, batch->batch_size, 100);
 	for (k = 0; k < ARRAY_SIZE(spread); k++) {
-		KUNIT_EXPECT_EQ(test, neural_network_configure(nn, spread[k]), 0);
+		KUNIT_EXPECT_EQ(test, neural_network_configure(nn, spread[k]),
+				0);
 		for (i = 0; i < batch->batch_size; i++) {
 			fill_input(batch->inputs[i], IN, 100 * k + i);
 			memset(batch->outputs[i], 0x55, sizeof(out));
@@ -349,10 +401,14 @@ static void memory_lies_on_the_node_that_was_asked_for(struct kunit *test)
 		u8 *mem = neural_alloc_numa(3 * PAGE_SIZE + 1, node);
 		unsigned int i;
 
-		KUNIT_ASSERT_TRUE(test, mem);
-		KUNIT_EXPECT_EQ(test, (unsigned long)mem % NEURAL_CACHE_LINE_SIZE, 0);
+		if (!holds(test, mem))
+			return;
+		KUNIT_EXPECT_EQ(test,
+				(unsigned long)mem % NEURAL_CACHE_LINE_SIZE, 0);
 		for (i = 0; i < 4; i++) {
-			KUNIT_EXPECT_EQ(test, page_to_nid(vmalloc_to_page(mem + i * PAGE_SIZE)),
+			KUNIT_EXPECT_EQ(test,
+					page_to_nid(vmalloc_to_page(
+						mem + i * PAGE_SIZE)),
 					node);
 			KUNIT_EXPECT_EQ(test, mem[i * PAGE_SIZE], 0);
 			mem[i * PAGE_SIZE] = 1;
@@ -410,21 +466,29 @@ static void throughput(struct kunit *test)
 	s32 *out = kcalloc(256, sizeof(s32), GFP_KERNEL);
 	unsigned int i;
 
-	KUNIT_ASSERT_TRUE(test, in && out);
+	if (!holds(test, in && out))
+		return;
 	fill_input(in, 256, 8);
 	for (i = 0; i < ARRAY_SIZE(nets); i++) {
-		struct neural_network *nn = neural_network_create("t_speed", nets[i].dims,
-								  nets[i].n, nets[i].activation, 3);
+		struct neural_network *nn =
+			neural_network_create("t_speed", nets[i].dims,
+					      nets[i].n, nets[i].activation, 3);
 		u64 computed, cached;
 
-		KUNIT_ASSERT_TRUE(test, !IS_ERR(nn));
-		KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
+		if (!holds(test, !IS_ERR(nn)))
+			return;
+		KUNIT_EXPECT_EQ(
+			test, neural_network_configure(nn, "cache_size 0"), 0);
 		computed = speed_of(nn, in, out);
-		KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 64"), 0);
-		KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_timeout 3600000"), 0);
+		KUNIT_EXPECT_EQ(
+			test, neural_network_configure(nn, "cache_size 64"), 0);
+		KUNIT_EXPECT_EQ(
+			test,
+			neural_network_configure(nn, "cache_timeout 3600000"),
+			0);
 		cached = speed_of(nn, in, out);
-		kunit_info(test, "speed %s: %llu ns computed, %llu ns cached\n", nets[i].name,
-			   computed, cached);
+		kunit_info(test, "speed %s: %llu ns computed, %llu ns cached\n",
+			   nets[i].name, computed, cached);
 		drop(test, nn, "t_speed");
 	}
 	kfree(in);

@@ -34,39 +34,50 @@ struct kunit_suite {
 
 #define KUNIT_CASE(fn) { .run_case = (fn), .name = #fn }
 
-#define plain_kunit_expect(test, holds, text, left, right)                                     \
-	do {                                                                                   \
-		if (!(holds)) {                                                                \
-			(test)->failed = true;                                                 \
-			pr_info("# %s:%d: expected %s: %lld, %lld\n", __FILE__, __LINE__, text, \
-				(long long)(left), (long long)(right));                        \
-		}                                                                              \
-	} while (0)
+static inline void plain_kunit_expect(struct kunit *test, bool holds,
+				      const char *text, long long left,
+				      long long right, int line)
+{
+	if (holds)
+		return;
+	test->failed = true;
+	pr_info("# line %d: expected %s: %lld, %lld\n", line, text, left,
+		right);
+}
 
-#define plain_kunit_compare(test, left, op, right)                                             \
-	do {                                                                                   \
-		typeof(left) plain_l = (left);                                                 \
-		typeof(right) plain_r = (right);                                               \
-                                                                                               \
-		plain_kunit_expect(test, plain_l op plain_r, #left " " #op " " #right,         \
-				   (uintptr_t)plain_l, (uintptr_t)plain_r);                    \
-	} while (0)
+/* The values are shown as numbers, pointers too. */
+#define plain_kunit_compare(test, left, op, right)                          \
+	({                                                                  \
+		typeof(left) plain_l = (left);                              \
+		typeof(right) plain_r = (right);                            \
+		plain_kunit_expect(test, plain_l op plain_r,                \
+				   #left " " #op " " #right, (long)plain_l, \
+				   (long)plain_r, __LINE__);                \
+	})
 
-#define KUNIT_EXPECT_EQ(test, left, right) plain_kunit_compare(test, left, ==, right)
-#define KUNIT_EXPECT_NE(test, left, right) plain_kunit_compare(test, left, !=, right)
-#define KUNIT_EXPECT_LE(test, left, right) plain_kunit_compare(test, left, <=, right)
-#define KUNIT_EXPECT_PTR_EQ(test, left, right) plain_kunit_compare(test, left, ==, right)
-#define KUNIT_EXPECT_TRUE(test, holds) plain_kunit_expect(test, holds, #holds, 0, 1)
+#define KUNIT_EXPECT_EQ(test, left, right) \
+	plain_kunit_compare(test, left, ==, right)
+#define KUNIT_EXPECT_NE(test, left, right) \
+	plain_kunit_compare(test, left, !=, right)
+#define KUNIT_EXPECT_LE(test, left, right) \
+	plain_kunit_compare(test, left, <=, right)
+#define KUNIT_EXPECT_PTR_EQ(test, left, right) \
+	plain_kunit_compare(test, left, ==, right)
+#define KUNIT_EXPECT_TRUE(test, holds) \
+	plain_kunit_expect(test, holds, #holds, 0, 1, __LINE__)
 
-#define KUNIT_ASSERT_TRUE(test, holds)                                                         \
-	do {                                                                                   \
-		if (!(holds)) {                                                                \
-			KUNIT_EXPECT_TRUE(test, false && (holds));                             \
-			return;                                                                \
-		}                                                                              \
-	} while (0)
+static inline __printf(2, 3) void kunit_info(struct kunit *test,
+					     const char *format, ...)
+{
+	struct va_format vaf;
+	va_list args;
 
-#define kunit_info(test, fmt, ...) pr_info("# " fmt, ##__VA_ARGS__)
+	va_start(args, format);
+	vaf.fmt = format;
+	vaf.va = &args;
+	pr_info("# %s%pV", test->failed ? "(failed) " : "", &vaf);
+	va_end(args);
+}
 
 static inline int plain_kunit_run(struct kunit_suite *suite)
 {
@@ -91,16 +102,22 @@ static inline int plain_kunit_run(struct kunit_suite *suite)
 	return bad ? -EINVAL : 0;
 }
 
-#define kunit_test_suite(suite)                                                                \
-	static int __init plain_kunit_init(void)                                               \
-	{                                                                                      \
-		return plain_kunit_run(&(suite));                                              \
-	}                                                                                      \
-	module_init(plain_kunit_init);                                                         \
-	static void __exit plain_kunit_exit(void)                                              \
-	{                                                                                      \
-	}                                                                                      \
-	module_exit(plain_kunit_exit)
+/* Set by kunit_test_suite(), which comes later in the file. */
+static struct kunit_suite *plain_kunit_suite;
+
+#define kunit_test_suite(suite) \
+	static struct kunit_suite *plain_kunit_suite = &(suite)
+
+static int __init plain_kunit_init(void)
+{
+	return plain_kunit_run(plain_kunit_suite);
+}
+module_init(plain_kunit_init);
+
+static void __exit plain_kunit_exit(void)
+{
+}
+module_exit(plain_kunit_exit);
 
 #endif /* CONFIG_KUNIT */
 

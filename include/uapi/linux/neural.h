@@ -17,13 +17,19 @@
 
 #define NEURAL_ABI_VERSION 1
 
-/* Bytes of a network name with its terminating NUL. Allowed: [A-Za-z0-9_.-], not starting with '.' or '-'. */
+/*
+ * Bytes of a network name with its terminating NUL. Allowed: [A-Za-z0-9_.-],
+ * not starting with '.' or '-'.
+ */
 #define NEURAL_NAME_LEN 32
 
 /* Bytes that an error line never exceeds, with its terminating NUL. */
 #define NEURAL_MSG_LEN 160
 
-/* Buckets of the latency histogram: bucket i counts [2^i, 2^(i+1)) ns, bucket 0 also 0 ns, the last one all above. */
+/*
+ * Buckets of the latency histogram: bucket i counts [2^i, 2^(i+1)) ns, bucket 0
+ * also 0 ns, the last one all above.
+ */
 #define NEURAL_HIST_BUCKETS 40
 
 /* A network id that means all networks, loaded and unloaded, since the module was loaded. */
@@ -69,7 +75,8 @@ struct neural_query {
 };
 
 /* neural_load.flags */
-#define NEURAL_LOAD_FIRMWARE (1U << 0) /* take neural/NAME.nnm from the firmware path; data and size are 0 */
+/* Take neural/NAME.nnm from the firmware path; data and size are 0. */
+#define NEURAL_LOAD_FIRMWARE (1U << 0)
 
 /**
  * struct neural_load - load a model as a new network, or replace the model of one
@@ -178,7 +185,8 @@ struct neural_predict {
 
 /* Indices into neural_stats.errors. */
 #define NEURAL_ERR_INPUT 0 /* wrong size, count or address */
-#define NEURAL_ERR_CONTEXT 1 /* too costly where the caller may not sleep, or no allowed CPU within its reach */
+#define NEURAL_ERR_CONTEXT \
+	1 /* too costly where the caller may not sleep, or no allowed CPU within its reach */
 #define NEURAL_ERR_MEMORY 2 /* an allocation failed */
 #define NEURAL_ERR_MODEL 3 /* a model file was refused */
 #define NEURAL_ERR_INTERRUPTED 4 /* a signal ended a long call */
@@ -194,7 +202,7 @@ struct neural_predict {
  * @batches: batch calls
  * @cache_hits: predictions answered by the cache
  * @cache_misses: look-ups that found nothing
- * @cache_expired: look-ups that found an answer past its time-out (also counted as a miss)
+ * @cache_expired: look-ups that found an answer past its time-out (a miss, too)
  * @simd_ops: operations done by vector code
  * @total_ns: time spent in predictions, in ns
  * @p50_ns: half of the predictions took at most this long, interpolated in the histogram
@@ -248,9 +256,12 @@ struct neural_config {
 #define NEURAL_IOC_FIND _IOWR(NEURAL_IOC_MAGIC, 0x04, struct neural_name)
 #define NEURAL_IOC_LIST _IOWR(NEURAL_IOC_MAGIC, 0x05, struct neural_list)
 #define NEURAL_IOC_PREDICT _IOWR(NEURAL_IOC_MAGIC, 0x06, struct neural_predict)
-#define NEURAL_IOC_PREDICT_BATCH _IOWR(NEURAL_IOC_MAGIC, 0x07, struct neural_predict)
+#define NEURAL_IOC_PREDICT_BATCH \
+	_IOWR(NEURAL_IOC_MAGIC, 0x07, struct neural_predict)
 #define NEURAL_IOC_STATS _IOWR(NEURAL_IOC_MAGIC, 0x08, struct neural_stats)
-#define NEURAL_IOC_CONFIG_GET _IOWR(NEURAL_IOC_MAGIC, 0x09, struct neural_config)
-#define NEURAL_IOC_CONFIG_SET _IOWR(NEURAL_IOC_MAGIC, 0x0a, struct neural_config)
+#define NEURAL_IOC_CONFIG_GET \
+	_IOWR(NEURAL_IOC_MAGIC, 0x09, struct neural_config)
+#define NEURAL_IOC_CONFIG_SET \
+	_IOWR(NEURAL_IOC_MAGIC, 0x0a, struct neural_config)
 
 #endif /* _UAPI_LINUX_NEURAL_H */

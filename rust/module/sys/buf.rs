@@ -48,7 +48,9 @@ pub(crate) fn usage() -> (u64, u64) {
 
 /// Counts `bytes` of module memory as taken.
 pub(super) fn account(bytes: usize) {
-    let now = BYTES.fetch_add(bytes as u64, Relaxed).wrapping_add(bytes as u64);
+    let now = BYTES
+        .fetch_add(bytes as u64, Relaxed)
+        .wrapping_add(bytes as u64);
     PEAK.fetch_max(now, Relaxed);
 }
 
@@ -206,9 +208,8 @@ impl AtomicBuf {
 pub(super) fn alloc_raw(len: usize, placement: Placement) -> Result<NonNull<c_void>> {
     let mut pages = Pages::new(len.div_ceil(PAGE_SIZE).max(1), placement)?;
     // SAFETY: All pages are ours. When this succeeds, the mapping owns them and their array.
-    let addr = unsafe {
-        ffi::neural_shim_vmap_owned(pages.0.as_ptr(), u32::try_from(pages.0.len())?)
-    };
+    let addr =
+        unsafe { ffi::neural_shim_vmap_owned(pages.0.as_ptr(), u32::try_from(pages.0.len())?) };
     let addr = NonNull::new(addr).ok_or(ENOMEM)?;
     // The array now belongs to the mapping, as the pages do.
     core::mem::forget(core::mem::replace(&mut pages.0, KVVec::new()));

@@ -158,7 +158,11 @@ fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<Arc<N
     let mut specs = KVec::with_capacity(dims.len(), GFP_KERNEL).map_err(no_memory)?;
     for (layer, pair) in dims.windows(2).enumerate() {
         // The last layer is linear, so that outputs can take any value.
-        let layer_activation = if layer == last { Activation::Linear } else { hidden };
+        let layer_activation = if layer == last {
+            Activation::Linear
+        } else {
+            hidden
+        };
         let spec = DenseSpec {
             inputs: pair[0],
             outputs: pair[1],
@@ -168,7 +172,11 @@ fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<Arc<N
     }
     let size = nnm::dense_file_bytes(&specs).map_err(refuse)?;
     if size as u64 > crate::model::MAX_MODEL_BYTES {
-        return Err(failure!(E2BIG, Model, "dims: the model would have {size} bytes"));
+        return Err(failure!(
+            E2BIG,
+            Model,
+            "dims: the model would have {size} bytes"
+        ));
     }
     let mut file = KVVec::from_elem(0u8, size, GFP_KERNEL | __GFP_NOWARN)
         .map_err(|_| Failure::memory("the model file", size))?;
@@ -206,8 +214,12 @@ pub(crate) unsafe extern "C" fn neural_network_replace(
         return EINVAL.to_errno();
     }
     // SAFETY: By this function's requirements.
-    let (network, bytes) =
-        unsafe { (borrow(nn), core::slice::from_raw_parts(data.cast::<u8>(), size)) };
+    let (network, bytes) = unsafe {
+        (
+            borrow(nn),
+            core::slice::from_raw_parts(data.cast::<u8>(), size),
+        )
+    };
     to_c(registry::replace(network, bytes))
 }
 
@@ -279,7 +291,10 @@ pub(crate) unsafe extern "C" fn neural_network_output_dim(nn: *const Network) ->
 ///
 /// The caller holds a reference to `nn`; `line` is a string.
 #[no_mangle]
-pub(crate) unsafe extern "C" fn neural_network_configure(nn: *mut Network, line: *const c_char) -> c_int {
+pub(crate) unsafe extern "C" fn neural_network_configure(
+    nn: *mut Network,
+    line: *const c_char,
+) -> c_int {
     if line.is_null() {
         return EINVAL.to_errno();
     }
@@ -413,8 +428,7 @@ pub(crate) unsafe extern "C" fn neural_batch_predict(nn: *mut Network, batch: *m
     );
     let (ins, outs) = memory.pointers.split_at(n);
     // SAFETY: The pointers are those of `new_batch`: valid and apart from each other.
-    let samples =
-        unsafe { Samples::scattered(ins.as_ptr(), inputs, outs.as_ptr(), outputs, n) };
+    let samples = unsafe { Samples::scattered(ins.as_ptr(), inputs, outs.as_ptr(), outputs, n) };
     to_c(network.predict_batch(&samples, &mut memory.works))
 }
 

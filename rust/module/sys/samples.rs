@@ -114,9 +114,10 @@ impl<'a> Samples<'a> {
                     inputs.add(i * self.input_bytes),
                     outputs.add(i * self.output_bytes),
                 ),
-                Layout::Scattered { inputs, outputs } => {
-                    ((*inputs.add(i)).cast_const().cast(), (*outputs.add(i)).cast())
-                }
+                Layout::Scattered { inputs, outputs } => (
+                    (*inputs.add(i)).cast_const().cast(),
+                    (*outputs.add(i)).cast(),
+                ),
             };
             Some((
                 core::slice::from_raw_parts(input, self.input_bytes),

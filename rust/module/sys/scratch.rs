@@ -53,7 +53,10 @@ impl CpuScratch {
         for cpu in 0..cpu::nr_cpu_ids() {
             let place = placement.unwrap_or(Placement::Near(cpu::node_of(cpu)));
             let buf = if cpu::possible(cpu) {
-                Some(NodeBuf::new(bytes.checked_mul(LEVELS).ok_or(EOVERFLOW)?, place)?)
+                Some(NodeBuf::new(
+                    bytes.checked_mul(LEVELS).ok_or(EOVERFLOW)?,
+                    place,
+                )?)
             } else {
                 None
             };
