@@ -55,8 +55,14 @@ shell: ## a guest with the module, the models and the tools, and a prompt
 	@qemu/guest stock --shell
 
 .PHONY: bench
-bench: ## native measurements of the same crates (they are not run by check)
-	@qemu/build cargo bench --workspace
+bench: ## measure the same crates natively, with the tools of this machine
+	@tests/bench/run.sh
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each, natively
+	@for target in rust/fuzz/targets/*.rs; do \
+		rust/fuzz/run.sh "$$(basename "$$target" .rs)" $(or $(FUZZ_SECONDS),60) || exit 1; \
+	done
 
 .PHONY: vectors
 vectors: ## make the test vectors again from their generators

@@ -11,6 +11,10 @@ TOP=$(dirname "$QEMU_DIR")
 CACHE=${NEURAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/neural-kmod}
 SUITE=trixie
 
+# Elapsed seconds count from the first script of a run.
+export NEURAL_BEGIN=${NEURAL_BEGIN:-$EPOCHSECONDS}
+SECONDS=$((EPOCHSECONDS - NEURAL_BEGIN))
+
 say() {
 	printf '[%4ds] %s\n' "$SECONDS" "$*" >&2
 }
@@ -71,15 +75,31 @@ key() {
 	sha256sum | cut -c 1-12
 }
 
+# Say every minute how far the command is whose output goes to LOG. (`read`
+# waits, not `sleep`: that would outlive its parent and keep its files open.)
+progress() {
+	local never
+
+	exec 7<> <(:)
+	while kill -0 "$$" 2>/dev/null; do
+		read -r -t 60 -u 7 never || :
+		say "    ... $(tail -n 1 "$1" | tr -d '\r' | cut -c 1-70)${never:-}"
+	done
+}
+
 # A long, quiet command: its output goes to a log; if it fails the end of the
 # log is shown, but for a package that is not there its name is enough.
 #   logged LOG COMMAND...
 logged() {
-	local log=$1 rc=0 lacks
+	local log=$1 rc=0 ticker lacks
 
 	shift
 	mkdir -p "$(dirname "$log")"
+	progress "$log" 9>&- &
+	ticker=$!
 	"$@" >"$log" 2>&1 9>&- || rc=$?
+	kill "$ticker" 2>/dev/null || :
+	wait "$ticker" 2>/dev/null || :
 	if [ "$rc" -ne 0 ]; then
 		lacks=$(sed -nE "s/^E: (Unable to locate package|Version '.*' for|Package) '?([^' ]*).*/\\2/p" "$log" | sort -u | paste -sd' ')
 		[ -z "$lacks" ] ||
