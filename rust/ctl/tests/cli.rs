@@ -191,6 +191,9 @@ fn convert_reports_its_errors_of_quantisation() {
     );
     let info: serde_json::Value =
         serde_json::from_slice(&run(&["info", &output, "--json"]).stdout).unwrap();
+    let file = fs::read(&output).unwrap();
+    let crc = u32::from_le_bytes(file[24..28].try_into().unwrap());
+    assert_eq!(info["crc32c"], format!("{crc:08x}"));
     assert_eq!(info["layers"][0]["activation"], "relu");
     assert_eq!(info["layers"][1]["macs"], 1280);
 }

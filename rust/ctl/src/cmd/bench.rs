@@ -291,5 +291,18 @@ mod tests {
             json: true,
         };
         assert!(run(&|| Ok(Fake::with("tiny")), &args, &mut Vec::new()).is_err());
+        // Here it is a thread that fails, and the run must not go on for its minute.
+        let args = cli::Bench {
+            net: "tiny".to_owned(),
+            ..args
+        };
+        let opened = AtomicBool::new(false);
+        let once = || match opened.swap(true, Ordering::Relaxed) {
+            false => Ok(Fake::with("tiny")),
+            true => Err(Error::refused("device", "went away")),
+        };
+        let before = Instant::now();
+        assert!(run(&once, &args, &mut Vec::new()).is_err());
+        assert!(before.elapsed() < Duration::from_secs(20));
     }
 }
