@@ -113,9 +113,9 @@ impl Drop for Registry {
 }
 
 /// Calls `each` with every network.
-pub(crate) fn for_each(mut each: impl FnMut(&Arc<Network>)) {
+pub(crate) fn for_each(each: impl FnMut(&Arc<Network>)) {
     if let Some(table) = TABLE.get() {
-        table.networks.iter().for_each(|network| each(network));
+        table.networks.iter().for_each(each);
     }
 }
 

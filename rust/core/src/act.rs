@@ -127,7 +127,7 @@ const fn powers() -> [u64; STEPS] {
         let mut product: u128 = 1 << 62;
         let mut j = 0;
         while j < roots.len() {
-            if i >> (roots.len() - 1 - j) & 1 == 1 {
+            if (i >> (roots.len() - 1 - j)) & 1 == 1 {
                 product = (product * roots[j] + (1 << 61)) >> 62;
             }
             j += 1;

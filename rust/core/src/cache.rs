@@ -403,7 +403,7 @@ const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What is compared before the key: generation and part of the hash; never [`EMPTY`].
 fn tag(hash: u64, generation: u32) -> u64 {
-    u64::from(generation) << 32 | hash >> 32 | 1
+    (u64::from(generation) << 32) | (hash >> 32) | 1
 }
 
 fn generation_of(tag: u64) -> u64 {
@@ -433,8 +433,8 @@ fn hash(key: &[u8]) -> u64 {
         *lane = step(*lane, word);
     }
     let joined = lanes.into_iter().fold(0, step);
-    let joined = (joined ^ joined >> 32).wrapping_mul(GOLDEN);
-    joined ^ joined >> 29
+    let joined = (joined ^ (joined >> 32)).wrapping_mul(GOLDEN);
+    joined ^ (joined >> 29)
 }
 
 /// The words of some bytes, the last one filled up with zeros.
@@ -445,7 +445,7 @@ fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
         None => chunk
             .iter()
             .rev()
-            .fold(0, |word, &byte| word << 8 | u64::from(byte)),
+            .fold(0, |word, &byte| (word << 8) | u64::from(byte)),
     })
 }
 

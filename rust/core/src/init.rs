@@ -75,7 +75,7 @@ pub fn xavier(inputs: u32, outputs: u32, seed: u64, dst: &mut [u8]) -> Result<()
 /// `floor(sqrt(x))` for `x < 2^36`, bit by bit from the highest.
 fn square_root(x: u64) -> u64 {
     (0..18).rev().fold(0, |root, bit| {
-        let more = root | 1u64 << bit;
+        let more = root | (1u64 << bit);
         // No overflow: below 2^36.
         if more.wrapping_mul(more) <= x {
             more

@@ -133,7 +133,7 @@ pub(crate) unsafe extern "C" fn neural_network_create(
     activation: c_uint,
     seed: u64,
 ) -> *mut Network {
-    if dims.is_null() || n < 2 || n > 1024 {
+    if dims.is_null() || !(2..=1024).contains(&n) {
         return to_handle(Err(failure!(
             EINVAL,
             Input,

@@ -84,12 +84,12 @@ pub(crate) fn nr_cpu_ids() -> usize {
 
 /// Whether a CPU can ever be there.
 pub(crate) fn possible(cpu: usize) -> bool {
-    u32::try_from(cpu).is_ok_and(|cpu| ffi::neural_shim_cpu_possible(cpu))
+    u32::try_from(cpu).is_ok_and(ffi::neural_shim_cpu_possible)
 }
 
 /// Whether a CPU runs now.
 pub(crate) fn online(cpu: usize) -> bool {
-    u32::try_from(cpu).is_ok_and(|cpu| ffi::neural_shim_cpu_online(cpu))
+    u32::try_from(cpu).is_ok_and(ffi::neural_shim_cpu_online)
 }
 
 /// Number of CPUs that run now, at least 1.
@@ -160,8 +160,11 @@ impl Drop for PreemptGuard {
     }
 }
 
+/// # Safety
+///
+/// `arg` is an `F` that nobody else uses meanwhile.
 unsafe extern "C" fn call<F: FnMut() + Send>(arg: *mut c_void) {
-    // SAFETY: `call_on` passes a valid `F` and waits, so that nobody else uses it meanwhile.
+    // SAFETY: By this function's requirements.
     let func = unsafe { &mut *arg.cast::<F>() };
     func();
 }

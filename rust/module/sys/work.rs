@@ -52,8 +52,11 @@ unsafe impl Send for WorkSet {}
 // SAFETY: A shared reference allows nothing.
 unsafe impl Sync for WorkSet {}
 
+/// # Safety
+///
+/// `arg` is an `F` that lives until the work is done.
 unsafe extern "C" fn call<F: Fn() + Sync>(arg: *mut c_void) {
-    // SAFETY: `run` passes a valid `F` and waits for all items.
+    // SAFETY: By this function's requirements.
     let func = unsafe { &*arg.cast::<F>() };
     func();
 }
@@ -113,8 +116,11 @@ impl WorkSet {
     }
 }
 
+/// # Safety
+///
+/// `arg` is an `F` that nobody else uses until the work is done.
 unsafe extern "C" fn call_once<F: FnMut() + Send>(arg: *mut c_void) {
-    // SAFETY: `once` passes a valid `F` that nobody else uses until the work is done.
+    // SAFETY: By this function's requirements.
     let func = unsafe { &mut *arg.cast::<F>() };
     func();
 }
