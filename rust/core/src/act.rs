@@ -298,15 +298,13 @@ pub fn softmax(data: &mut [u8]) {
         e as u32 as i32
     });
 
-    // p = e / sum in Q31, rounded down: with 2^31 <= divisor <= 2^32, the upper 32 bits of the sum
-    // (rounded up), e * (2^63 / divisor) <= 2^63. The largest e is 2^31, so the sum is no less.
+    // p = e / sum in Q31. The largest e is 2^31, so the sum is no less, and with the upper 32 bits of
+    // the sum as divisor e * (2^63 / divisor) <= 2^63. What the divisor leaves out makes the sum of all
+    // p larger than 2^31 by 2 at most, so their whole units never are more than 1.0.
     let excess = (sum >> 32)
         .checked_ilog2()
         .map_or(0, |log| log.wrapping_add(1));
-    let divisor = sum
-        .wrapping_shr(excess)
-        .wrapping_add(u64::from(sum.trailing_zeros() < excess));
-    let reciprocal = (1u64 << 63) / divisor.max(1 << 31);
+    let reciprocal = (1u64 << 63) / sum.wrapping_shr(excess).max(1 << 31);
     let mut whole = 0u64;
     map_elements(data, |e| {
         let p = u64::from(e as u32)

@@ -14,6 +14,9 @@
 //! Memory is touched from Rust only, so the memory model of Rust is enough. On x86-64 its relaxed,
 //! acquire and release operations are those of the kernel's own model.
 
+#[cfg(test)]
+mod tests;
+
 use core::sync::atomic::{fence, AtomicU64, Ordering};
 
 use crate::error::Error;

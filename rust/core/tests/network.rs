@@ -6,7 +6,7 @@ mod common;
 
 use std::cell::Cell;
 
-use common::{bytes, dense, numbers, Loaded, Net, Rng};
+use common::{dense, Loaded, Net, Rng};
 use neural_core::act::Activation;
 use neural_core::nnm::{parse, Limits};
 use neural_core::plan::{run, DenseArgs, Kernels, Scalar, Step, TILE_MACS};
@@ -251,6 +251,7 @@ fn work_between_pauses_is_bounded() {
         &[1, 4096, 1],
         &[64, 128, 10],
         &[129, 1000, 127, 1025],
+        &[64; 21],
     ] {
         let mut net = Net::new(dims[0]);
         let mut x = 0;
@@ -358,20 +359,29 @@ fn wrong_buffers_are_refused_and_nothing_is_written() {
 #[test]
 fn a_plan_of_another_model_is_refused() {
     let mut rng = Rng::new();
-    let [mut small, mut large] = [Net::new(3), Net::new(3)];
-    small.random_dense(&mut rng, 0, 2, Activation::Relu);
-    large.random_dense(&mut rng, 0, 200, Activation::Relu);
-    let (small, large) = (Loaded::new(&small.file()), Loaded::new(&large.file()));
-    let mut output = vec![0; small.plan.output_bytes];
-    let result = run(
-        &Scalar,
-        &small.plan,
-        &large.steps,
-        &small.weights,
-        &mut [],
-        &bytes(&[1; 3]),
-        &mut output,
-    );
-    assert_eq!(result.unwrap_err().class(), Class::Invalid);
-    assert_eq!(numbers(&output), [0, 0]);
+    let nets = [(3, 2), (3, 200), (200, 2), (2, 3)].map(|(inputs, outputs)| {
+        let mut net = Net::new(inputs);
+        net.random_dense(&mut rng, 0, outputs, Activation::Relu);
+        Loaded::new(&net.file())
+    });
+    for (i, this) in nets.iter().enumerate() {
+        for (j, other) in nets.iter().enumerate() {
+            let mut output = vec![0x77; this.plan.output_bytes];
+            let input = vec![1; this.plan.input_bytes];
+            let (weights, steps) = (&this.weights, &other.steps);
+            let result = run(
+                &Scalar,
+                &this.plan,
+                steps,
+                weights,
+                &mut [],
+                &input,
+                &mut output,
+            );
+            if i != j {
+                assert_eq!(result.unwrap_err().class(), Class::Invalid, "{i} {j}");
+                assert!(output.iter().all(|&byte| byte == 0x77));
+            }
+        }
+    }
 }

@@ -34,7 +34,7 @@ fn every_key_takes_its_whole_range() {
         for value in [0, 1, max - 1, max] {
             assert_eq!(line(&format!("{key} {value}")), Ok(setting(value)));
         }
-        for value in [u64::from(max) + 1, 1 << 32, u64::MAX] {
+        for value in [u64::from(max) + 1, 1 << 32, u64::MAX, 8_589_934_600] {
             let (text, class) = refused(&format!("{key} {value}"));
             assert_eq!(
                 text,

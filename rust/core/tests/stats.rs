@@ -207,11 +207,13 @@ fn percentiles_are_interpolated() {
 
 #[test]
 fn threads_lose_no_count() {
-    const EACH: u64 = 50_000;
+    const EACH: u64 = if cfg!(miri) { 100 } else { 1_000_000 };
+    let start = std::sync::Barrier::new(4);
     let counters = Counters::NEW;
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
+                start.wait();
                 for i in 0..EACH {
                     match i % 4 {
                         0 => counters.record_hit(i),
