@@ -346,7 +346,7 @@ impl Step {
             // CAST: at most 2^24.
             let macs = tile.wrapping_mul(self.inputs as usize) as u64;
             *done = done.wrapping_add(macs);
-            if *done > TILE_MACS && *done != macs {
+            if *done > TILE_MACS {
                 if !kernels.pause() {
                     return Err(Error::Interrupted);
                 }

@@ -207,7 +207,7 @@ fn percentiles_are_interpolated() {
 
 #[test]
 fn threads_lose_no_count() {
-    const EACH: u64 = if cfg!(miri) { 100 } else { 1_000_000 };
+    const EACH: u64 = if cfg!(miri) { 100 } else { 8_000_000 };
     let start = std::sync::Barrier::new(4);
     let counters = Counters::NEW;
     std::thread::scope(|scope| {
