@@ -60,7 +60,7 @@ typedef struct neural_batch neural_batch_t;
  * @data: the bytes of a .nnm file; not needed any more when the function returns
  * @size: number of bytes
  *
- * Why a file is refused is logged in one line.
+ * Why a file is refused stands in the debugfs file neural_network/last_error.
  *
  * Context: Task, may sleep.
  * Return: A reference to the network, to give back by neural_network_put(), or an

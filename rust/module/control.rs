@@ -162,6 +162,7 @@ impl Handle {
         result
     }
 
+    #[inline(never)]
     fn predict(&self, request: &uabi::Predict) -> Outcome {
         let network = checked(request, 1)?;
         let (inputs, outputs) = (request.input_bytes as usize, request.output_bytes as usize);
@@ -185,11 +186,15 @@ impl Handle {
         result.inspect_err(|failure| count_fault(&network, failure))
     }
 
+    #[inline(never)]
     fn predict_batch(&self, request: &uabi::Predict) -> Outcome {
         let network = checked(request, uabi::BATCH_MAX)?;
         let (inputs, outputs) = (request.input_bytes as usize, request.output_bytes as usize);
         let count = request.count as usize;
-        let chunk = (CHUNK_BYTES / (inputs + outputs)).clamp(1, count);
+        let chunk = CHUNK_BYTES
+            .checked_div(inputs + outputs)
+            .unwrap_or(1)
+            .clamp(1, count.max(1));
         let mut works = WorkSet::new(work::batch_items())
             .map_err(|_| Failure::memory("work items", 64 * work::batch_items()))?;
         let mut done = 0;
@@ -262,6 +267,7 @@ fn checked(request: &uabi::Predict, most: u32) -> Outcome<kernel::sync::Arc<Netw
     }
 }
 
+#[inline(never)]
 fn query(query: &mut uabi::Query) -> Outcome {
     zero("reserved", query.reserved[0] | query.reserved[1])?;
     query.abi_version = uabi::ABI_VERSION;
@@ -325,6 +331,7 @@ fn optional_name(name: &[u8; 32]) -> Outcome<Option<Name>> {
     Name::new(name).map(Some)
 }
 
+#[inline(never)]
 fn load(load: &mut uabi::Load) -> Outcome {
     let name = optional_name(&load.name)?;
     let network = with_file(load, name.as_ref(), |bytes| registry::load(name, bytes))?;
@@ -333,6 +340,7 @@ fn load(load: &mut uabi::Load) -> Outcome {
     Ok(())
 }
 
+#[inline(never)]
 fn replace(load: &mut uabi::Load) -> Outcome {
     let name = Name::new(&load.name)?;
     let network = registry::by_name(&name)?;
@@ -343,12 +351,14 @@ fn replace(load: &mut uabi::Load) -> Outcome {
     Ok(())
 }
 
+#[inline(never)]
 fn unload(request: &mut uabi::Name) -> Outcome {
     zero("reserved", request.reserved.into())?;
     request.id = registry::unload(&Name::new(&request.name)?)?;
     Ok(())
 }
 
+#[inline(never)]
 fn find(request: &mut uabi::Name) -> Outcome {
     zero("reserved", request.reserved.into())?;
     request.id = registry::by_name(&Name::new(&request.name)?)?.id;
@@ -375,6 +385,7 @@ fn info(network: &Network) -> Outcome<uabi::Info> {
     })
 }
 
+#[inline(never)]
 fn list(list: &mut uabi::List) -> Outcome {
     let mut count = 0u32;
     let mut result = Ok(());
@@ -394,6 +405,7 @@ fn list(list: &mut uabi::List) -> Outcome {
     result
 }
 
+#[inline(never)]
 fn stats(stats: &mut uabi::Stats) -> Outcome {
     zero("reserved", stats.reserved.into())?;
     let sum = if stats.id == 0 {
@@ -434,6 +446,7 @@ impl Write for Text {
     }
 }
 
+#[inline(never)]
 fn config_get(config: &mut uabi::Config) -> Outcome {
     let network = registry::by_id(config.id)?;
     let mut text = Text(KVVec::new());
@@ -456,6 +469,7 @@ fn config_get(config: &mut uabi::Config) -> Outcome {
     Ok(())
 }
 
+#[inline(never)]
 fn config_set(config: &mut uabi::Config) -> Outcome {
     let network = registry::by_id(config.id)?;
     let len = config.len as usize;

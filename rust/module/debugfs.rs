@@ -3,16 +3,11 @@
 //! `/sys/kernel/debug/neural_network/`: statistics, settings and layers of each network as files.
 //!
 //! Files are removed before what they show is freed; removal waits for readers, so that it is never
-//! done under a lock that a file's callback takes (`ADMIN`, a network's `control`).
+//! done under a lock that a file's callback takes: the registry's `NOTES`, a network's `control`.
 
 use core::fmt::Write;
 
 use kernel::{
-    debugfs::{
-        Dir,
-        File,
-        Scope, //
-    },
     fmt,
     prelude::*,
     str::CString,
@@ -21,94 +16,85 @@ use kernel::{
 };
 
 use crate::{
-    failure::{
-        Failure,
-        Line,
-        Outcome, //
-    },
+    failure::Line,
     network::Network,
     registry,
     settings,
     sys::{
         cpu,
+        debugfs::Dir,
         param, //
     }, //
 };
 
-/// The directory and the files that speak of all networks.
-pub(crate) struct Root {
-    dir: Dir,
-    _files: Pin<KBox<Files>>,
+/// What a file shows.
+pub(crate) enum Entry {
+    /// Something about all networks.
+    All(fn(&mut fmt::Formatter<'_>) -> fmt::Result),
+    /// Something about one network.
+    One(
+        Arc<Network>,
+        fn(&Network, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ),
+    /// The settings of a network, which can be written.
+    Config(Arc<Network>),
 }
 
-#[pin_data]
-struct Files {
-    #[pin]
-    stats: File<()>,
-    #[pin]
-    json: File<()>,
-    #[pin]
-    last_error: File<()>,
-}
-
-/// The directory of one network; removed when this is dropped.
-pub(crate) struct NetworkDir {
-    /// The network's id.
-    pub(crate) id: u32,
-    _scope: Pin<KBox<Scope<Arc<Network>>>>,
-}
-
-impl Root {
-    /// Makes the directory.
-    pub(crate) fn new() -> Result<Self> {
-        let dir = Dir::new(c"neural_network");
-        let parent = dir.clone();
-        let files = KBox::try_pin_init(
-            try_pin_init!(Files {
-                stats <- parent.read_callback_file(c"stats", (), &total_text),
-                json <- parent.read_callback_file(c"stats.json", (), &total_json),
-                last_error <- parent.read_callback_file(c"last_error", (), &last_error),
-            }? Error),
-            GFP_KERNEL,
-        )?;
-        Ok(Root { dir, _files: files })
+impl Entry {
+    /// Writes what the file shows.
+    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::All(show) => show(f),
+            Entry::One(network, show) => show(network, f),
+            Entry::Config(network) => write_config(network, f),
+        }
     }
 
-    /// Makes the directory of a network.
-    pub(crate) fn network(&self, network: &Arc<Network>) -> Outcome<NetworkDir> {
-        let no_memory = |_| Failure::memory("a debugfs directory", 0);
-        let text = network.name.as_str();
-        let name = CString::try_from_fmt(fmt!("network_{text}")).map_err(no_memory)?;
-        let scope = KBox::pin_init(
-            self.dir.scope(network.clone(), &name, |network, dir| {
-                dir.read_callback_file(c"stats", network, &stats_text);
-                dir.read_callback_file(c"stats.json", network, &stats_json);
-                dir.read_write_callback_file(c"config", network, &config_text, &config_write);
-                dir.read_callback_file(c"layers", network, &layers_text);
-                dir.read_callback_file(c"numa", network, &numa_text);
-                dir.read_callback_file(c"cpus", network, &cpus_text);
-                dir.read_callback_file(c"last_error", network, &network_last_error);
-            }),
-            GFP_KERNEL,
-        );
-        Ok(NetworkDir {
-            id: network.id,
-            _scope: scope.map_err(|_: Error| Failure::memory("a debugfs directory", 0))?,
-        })
+    /// Takes what is written to the file.
+    pub(crate) fn store(&self, reader: &mut UserSliceReader) -> Result {
+        match self {
+            Entry::Config(network) => store_config(network, reader),
+            _ => Err(EACCES),
+        }
     }
 }
 
-fn total_text(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Makes the directory of the module.
+pub(crate) fn root() -> Result<Dir> {
+    let mut dir = Dir::new(c"neural_network", None);
+    dir.file(c"stats", false, Entry::All(total_text))?;
+    dir.file(c"stats.json", false, Entry::All(total_json))?;
+    dir.file(c"last_error", false, Entry::All(last_error))?;
+    Ok(dir)
+}
+
+/// Makes the directory of a network below `root`.
+pub(crate) fn of_network(root: &Dir, network: &Arc<Network>) -> Result<Dir> {
+    let text = network.name.as_str();
+    let name = CString::try_from_fmt(fmt!("network_{text}"))?;
+    let mut dir = Dir::new(&name, Some(root));
+    let one = |show| Entry::One(network.clone(), show);
+    dir.file(c"stats", false, one(stats_text))?;
+    dir.file(c"stats.json", false, one(stats_json))?;
+    dir.file(c"config", true, Entry::Config(network.clone()))?;
+    dir.file(c"layers", false, one(layers_text))?;
+    dir.file(c"numa", false, one(numa_text))?;
+    dir.file(c"cpus", false, one(cpus_text))?;
+    dir.file(c"last_error", false, one(network_last_error))?;
+    Ok(dir)
+}
+
+fn total_text(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "networks: {}", registry::count())?;
     registry::total().write_text(f)
 }
 
-fn total_json(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn total_json(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     registry::total().write_json("", 0, f)?;
     f.write_char('\n')
 }
 
-fn last_error(_: &(), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn last_error(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     param::last_error(|line| write_line(f, line))?;
     write_line(f, registry::last_error().as_str())
 }
@@ -120,13 +106,13 @@ fn write_line(f: &mut fmt::Formatter<'_>, line: &str) -> fmt::Result {
     writeln!(f, "{line}")
 }
 
-fn stats_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn stats_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "network: {}", network.name.as_str())?;
     writeln!(f, "id: {}", network.id)?;
     network.snapshot().write_text(f)
 }
 
-fn stats_json(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn stats_json(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     network
         .snapshot()
         .write_json(network.name.as_str(), network.id, f)?;
@@ -143,11 +129,7 @@ pub(crate) fn write_config(network: &Network, f: &mut dyn Write) -> fmt::Result 
     }
 }
 
-fn config_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write_config(network, f)
-}
-
-fn config_write(network: &Arc<Network>, reader: &mut UserSliceReader) -> Result {
+fn store_config(network: &Network, reader: &mut UserSliceReader) -> Result {
     if reader.len() > settings::MAX_TEXT {
         return Err(E2BIG);
     }
@@ -156,12 +138,12 @@ fn config_write(network: &Arc<Network>, reader: &mut UserSliceReader) -> Result 
     network.configure(&text).map_err(|failure| failure.errno)
 }
 
-fn network_last_error(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn network_last_error(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let line: Line = network.last_error();
     write_line(f, line.as_str())
 }
 
-fn layers_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn layers_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(model) = network.model() else {
         return Ok(());
     };
@@ -191,13 +173,14 @@ fn layers_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Resul
     };
     writeln!(f, "generation: {}", model.generation)?;
     writeln!(f, "macs: {}", plan.macs)?;
+    writeln!(f, "cost: {}", model.cost)?;
     writeln!(f, "weight_bytes: {}", plan.weight_bytes)?;
     writeln!(f, "scratch_bytes: {}", plan.scratch_bytes)?;
     writeln!(f, "context: {context}")?;
     writeln!(f, "simd: {}", u8::from(network.simd()))
 }
 
-fn cpus_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn cpus_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for cpu in (0..cpu::nr_cpu_ids()).filter(|&cpu| cpu::possible(cpu)) {
         writeln!(f, "cpu{cpu}: {}", network.predictions_of(cpu))?;
     }
@@ -207,7 +190,7 @@ fn cpus_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 /// Nodes that the `numa` file can tell apart.
 const MAX_NODES: usize = 64;
 
-fn numa_text(network: &Arc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn numa_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(model) = network.model() else {
         return Ok(());
     };

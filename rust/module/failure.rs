@@ -133,16 +133,6 @@ impl Failure {
         };
         Failure::new(errno, kind, format_args!("{error}"))
     }
-
-    /// A kernel call failed while doing `what`.
-    pub(crate) fn from_errno(errno: Error, what: &str) -> Self {
-        let kind = if errno == ENOMEM {
-            Kind::Memory
-        } else {
-            Kind::Input
-        };
-        Failure::new(errno, kind, format_args!("{what}: {errno:?}"))
-    }
 }
 
 /// `Failure::new` with a format string.

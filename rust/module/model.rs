@@ -25,6 +25,7 @@ use kernel::{
     }, //
 };
 use neural_core::{
+    act::Activation,
     nnm,
     plan::{
         self,
@@ -52,14 +53,28 @@ use crate::{
             self,
             PreemptGuard, //
         },
-        scratch::CpuScratch,
-        work::WorkSet, //
+        scratch::CpuScratch, //
     }, //
 };
 
-/// Multiply-accumulates up to which a prediction runs with preemption off, in any context
-/// (`NEURAL_ATOMIC_MACS`).
-pub(crate) const ATOMIC_MACS: u64 = 1 << 18;
+/// Multiply-accumulates, or what takes as long, up to which a prediction runs with preemption off,
+/// in any context (`NEURAL_ATOMIC_MACS`).
+const ATOMIC_MACS: u64 = 1 << 18;
+
+/// Bytes of scratch memory up to which each CPU gets its own.
+const ATOMIC_SCRATCH: usize = 64 << 10;
+
+/// What a step costs, in multiply-accumulates: an activation of an element counts for as many as
+/// take about as long in general registers (see `Documentation/performance.rst`).
+fn cost_of(step: &Step) -> u64 {
+    let activation = match step.activation() {
+        Activation::Linear | Activation::Relu => 2,
+        Activation::LeakyRelu { .. } => 8,
+        Activation::Sigmoid => 64,
+        Activation::Tanh | Activation::Softmax => 128,
+    };
+    step.macs() + u64::from(step.outputs()) * activation + 64
+}
 
 /// Largest model file, in bytes.
 pub(crate) const MAX_MODEL_BYTES: u64 = 256 << 20;
@@ -95,12 +110,6 @@ impl Spread {
     }
 }
 
-/// One place to run a costly model in.
-pub(crate) struct PoolSlot {
-    scratch: NodeBuf,
-    work: WorkSet,
-}
-
 enum Scratch {
     /// For each CPU and context.
     Cpu(CpuScratch),
@@ -116,11 +125,13 @@ pub(crate) struct Model {
     weights: NodeBuf,
     scratch: Scratch,
     #[pin]
-    pool: Mutex<KVec<PoolSlot>>,
+    pool: Mutex<KVec<NodeBuf>>,
     #[pin]
     freed: CondVar,
     pool_memory: usize,
     pool_slots: usize,
+    /// Cost of a prediction, in multiply-accumulates and what takes as long.
+    pub(crate) cost: u64,
     /// One more with each model that a network gets.
     pub(crate) generation: u32,
     /// The element type of input and output, as the user ABI numbers it.
@@ -202,22 +213,21 @@ impl Model {
         let bytes = parts.plan.scratch_bytes;
         let no_memory = |_| Failure::memory("scratch", bytes);
         let mut slots = KVec::new();
-        let scratch = if parts.plan.macs <= ATOMIC_MACS {
+        // No overflow: at most 4096 steps of at most 2^25.
+        let cost = parts.steps.iter().map(cost_of).sum::<u64>();
+        let scratch = if cost <= ATOMIC_MACS && bytes <= ATOMIC_SCRATCH {
             Scratch::Cpu(CpuScratch::new(bytes, spread.scratch()).map_err(no_memory)?)
         } else {
             let count = (2 * cpu::online_count()).min(POOL_SLOTS);
             for _ in 0..count {
-                let slot = PoolSlot {
-                    scratch: NodeBuf::new(bytes, spread.weights()).map_err(no_memory)?,
-                    work: WorkSet::new(1).map_err(no_memory)?,
-                };
+                let slot = NodeBuf::new(bytes, spread.weights()).map_err(no_memory)?;
                 slots
                     .push(slot, GFP_KERNEL)
                     .map_err(|_| Failure::memory("scratch", bytes))?;
             }
             Scratch::Pool
         };
-        let pool_memory = slots.iter().map(|slot| slot.scratch.memory()).sum();
+        let pool_memory = slots.iter().map(NodeBuf::memory).sum();
         let pool_slots = slots.len();
         Arc::pin_init(
             pin_init!(Model {
@@ -229,6 +239,7 @@ impl Model {
                 freed <- new_condvar!("neural_pool_freed"),
                 pool_memory,
                 pool_slots,
+                cost,
                 generation,
                 dtype: parts.dtype,
                 input_dim: parts.input_dim,
@@ -273,7 +284,7 @@ impl Model {
             Scratch::Cpu(slots) => slots.count_nodes(scratch),
             Scratch::Pool => {
                 for slot in self.pool.lock().iter() {
-                    slot.scratch.count_nodes(scratch);
+                    slot.count_nodes(scratch);
                 }
             }
         }
@@ -324,13 +335,15 @@ impl Model {
     pub(crate) fn wait_slot(&self) -> Outcome<PoolGuard<'_>> {
         let mut pool = self.pool.lock();
         loop {
-            if let Some(slot) = pool.pop() {
+            if let Some(scratch) = pool.pop() {
                 return Ok(PoolGuard {
                     model: self,
-                    slot: Some(slot),
+                    scratch: Some(scratch),
                 });
             }
-            if self.freed.wait_interruptible(&mut pool) {
+            // A wake-up that comes together with a signal is not passed on to others, so the
+            // place is taken first.
+            if self.freed.wait_interruptible(&mut pool) && pool.is_empty() {
                 return Err(failure!(
                     EINTR,
                     Interrupted,
@@ -345,44 +358,31 @@ impl Model {
 /// A place to run in, given back when dropped.
 pub(crate) struct PoolGuard<'a> {
     model: &'a Model,
-    slot: Option<PoolSlot>,
+    scratch: Option<NodeBuf>,
 }
 
 impl PoolGuard<'_> {
-    /// Runs the model in this place: on the calling CPU, or on `elsewhere` when that is given.
-    ///
-    /// Context: task, may sleep.
-    pub(crate) fn run<K: Kernels + Sync>(
+    /// Runs the model in this place. Context: task, may sleep.
+    pub(crate) fn run<K: Kernels>(
         &mut self,
         kernels: &K,
-        stop: &AtomicBool,
-        elsewhere: Option<usize>,
         input: &[u8],
         output: &mut [u8],
     ) -> Outcome {
-        let model = self.model;
-        let Some(PoolSlot { scratch, work }) = self.slot.as_mut() else {
-            return Err(failure!(EINVAL, Input, "predict: no place to run in"));
-        };
-        match elsewhere {
-            None => model.execute(kernels, scratch.as_mut_slice(), input, output),
-            Some(cpu) => {
-                let mut result = Ok(());
-                let task = work.once(cpu, stop, || {
-                    result = model.execute(kernels, scratch.as_mut_slice(), input, output);
-                });
-                task.map_err(|error| Failure::from_errno(error, "predict on an allowed CPU"))?;
-                result
-            }
+        match self.scratch.as_mut() {
+            Some(scratch) => self
+                .model
+                .execute(kernels, scratch.as_mut_slice(), input, output),
+            None => Err(failure!(EINVAL, Input, "predict: no place to run in")),
         }
     }
 }
 
 impl Drop for PoolGuard<'_> {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            // Cannot fail: the vector had room for all slots from the start.
-            let _ = self.model.pool.lock().push_within_capacity(slot);
+        if let Some(scratch) = self.scratch.take() {
+            // Cannot fail: the vector had room for all places from the start.
+            let _ = self.model.pool.lock().push_within_capacity(scratch);
             self.model.freed.notify_one();
         }
     }
@@ -404,7 +404,7 @@ impl Kernels for Dispatch<'_> {
             None => true,
             Some(stop) => {
                 cpu::cond_resched();
-                !stop.load(Relaxed) && !cpu::signal_pending()
+                !stop.load(Relaxed) && !cpu::dying()
             }
         }
     }

@@ -5,8 +5,9 @@
 //! A prediction reads everything it needs through RCU or from atomics and takes no lock:
 //!
 //! 1. preemption off, cache look-up (a hit ends here);
-//! 2. a cheap model: run on this CPU, or by an interrupt on an allowed one;
-//!    a costly model: wait for a place to run in, then run preemptible, or in a worker of an
+//! 2. a cheap model: run with preemption off, on this CPU or on an allowed one (in a worker; by an
+//!    interrupt when the caller may not sleep);
+//!    a costly model: wait for a place to run in, then run preemptible, here or in a worker of an
 //!    allowed CPU;
 //! 3. cache insertion, counters.
 //!
@@ -67,6 +68,7 @@ use crate::{
             self,
             Context,
             CpuSet,
+            MigrateGuard,
             PreemptGuard, //
         },
         param,
@@ -74,7 +76,10 @@ use crate::{
         rcu::RcuArc,
         samples::Samples,
         trace,
-        work::WorkSet, //
+        work::{
+            self,
+            WorkSet, //
+        }, //
     }, //
 };
 
@@ -163,6 +168,8 @@ pub(crate) struct Network {
     /// Its name.
     pub(crate) name: Name,
     memory_peak: AtomicU64,
+    /// Whose turn it is among the allowed CPUs.
+    turn: AtomicU32,
     #[pin]
     control: Mutex<Control>,
 }
@@ -255,6 +262,7 @@ impl Network {
                 cache: RcuArc::new(cache),
                 counters,
                 memory_peak: AtomicU64::new(0),
+                turn: AtomicU32::new(0),
                 control <- new_mutex!(Control {
                     settings,
                     own_timeout: false,
@@ -273,8 +281,8 @@ impl Network {
 
     /// Predicts one sample: `input` and `output` hold `input_bytes` and `output_bytes`.
     ///
-    /// Context: any but NMI for a model of at most `ATOMIC_MACS`; a costlier one needs a task that
-    /// may sleep.
+    /// Context: any but NMI for a cheap model (`NEURAL_ATOMIC_MACS`); a costlier one needs a task
+    /// that may sleep.
     pub(crate) fn predict(&self, input: &[u8], output: &mut [u8]) -> Outcome {
         let start = cpu::now_ns();
         let result = self.predict_from(start, input, output);
@@ -314,23 +322,19 @@ impl Network {
         if self.look_up(&rcu, generation, now, input, output) {
             return Ok(Answer::Cached(guard.cpu()));
         }
-        if !model.is_atomic() {
-            let model = model.to_arc();
-            drop(rcu);
-            drop(guard);
-            let cpu = self.run_costly(&model, input, output)?;
-            self.remember(&rcu::read_lock(), generation, now, input, output);
-            return Ok(Answer::Computed(cpu));
-        }
-        let anywhere = self.tuning.anywhere.load(Relaxed);
-        if anywhere || self.tuning.allowed.contains(guard.cpu()) {
+        let atomic = model.is_atomic();
+        if atomic && self.may_run_on(guard.cpu()) {
             model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
             self.remember(&rcu, generation, now, input, output);
             return Ok(Answer::Computed(guard.cpu()));
         }
+        let held = if atomic { None } else { Some(model.to_arc()) };
         drop(rcu);
         drop(guard);
-        let (cpu, generation) = self.run_by_interrupt(input, output)?;
+        let (cpu, generation) = match held {
+            Some(model) => self.run_costly(&model, input, output)?,
+            None => self.run_elsewhere(input, output)?,
+        };
         self.remember(&rcu::read_lock(), generation, now, input, output);
         Ok(Answer::Computed(cpu))
     }
@@ -378,65 +382,114 @@ impl Network {
         }
     }
 
-    /// An allowed CPU that is online: on the caller's node when there is one.
+    /// Whether work may be done on a CPU.
+    fn may_run_on(&self, cpu: usize) -> bool {
+        self.tuning.anywhere.load(Relaxed) || self.tuning.allowed.contains(cpu)
+    }
+
+    /// An allowed CPU that is online, in turn: of the caller's node if it has any.
     fn pick_cpu(&self) -> Outcome<usize> {
         let node = cpu::current_node();
-        let near = self
-            .tuning
-            .allowed
-            .online()
-            .find(|&cpu| cpu::node_of(cpu) == node);
-        near.or_else(|| self.tuning.allowed.online().next())
+        let turn = self.turn.fetch_add(1, Relaxed) as usize;
+        let near = || {
+            let online = self.tuning.allowed.online();
+            online.filter(|&cpu| cpu::node_of(cpu) == node)
+        };
+        let nth = |count: usize| turn.checked_rem(count).unwrap_or(0);
+        near()
+            .nth(nth(near().count()))
+            .or_else(|| {
+                let count = self.tuning.allowed.online().count();
+                self.tuning.allowed.online().nth(nth(count))
+            })
             .ok_or_else(|| failure!(ENXIO, Context, "predict: no allowed CPU is online"))
     }
 
-    /// Runs a cheap model on an allowed CPU while the caller waits with interrupts on. Returns the
-    /// CPU and the generation of the model.
-    fn run_by_interrupt(&self, input: &[u8], output: &mut [u8]) -> Outcome<(usize, u32)> {
-        if Context::current() != Context::Task || cpu::irqs_disabled() {
+    /// Runs the model on this CPU, if that is allowed and the model is cheap: in a worker or in an
+    /// interrupt. Returns the CPU and the generation of the model; `None` if it could not be.
+    fn run_cheap_here(&self, input: &[u8], output: &mut [u8]) -> Outcome<Option<(usize, u32)>> {
+        let guard = PreemptGuard::new();
+        let rcu = rcu::read_lock();
+        match self.model.read(&rcu) {
+            Some(model) if model.is_atomic() && self.may_run_on(guard.cpu()) => {
+                model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
+                Ok(Some((guard.cpu(), model.generation)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Runs a cheap model on an allowed CPU while the caller, who is on another one, waits: in a
+    /// worker, or by an interrupt if the caller may not sleep. Returns the CPU and the generation.
+    fn run_elsewhere(&self, input: &[u8], output: &mut [u8]) -> Outcome<(usize, u32)> {
+        let may_sleep = cpu::preemptible();
+        if !may_sleep && (Context::current() != Context::Task || cpu::irqs_disabled()) {
             return Err(failure!(
                 EXDEV,
                 Context,
                 "predict: this CPU is not allowed, and an interrupt cannot wait for another one"
             ));
         }
-        let target = self.pick_cpu()?;
-        let mut result = Ok((target, 0));
-        let mut run = || {
-            let guard = PreemptGuard::new();
-            let rcu = rcu::read_lock();
-            result = match self.model.read(&rcu) {
-                Some(model) => model
-                    .run_here(&Dispatch { stop: None }, &guard, input, output)
-                    .map(|()| (guard.cpu(), model.generation)),
-                None => Err(failure!(ENODEV, Model, "predict: no model")),
+        let stop = AtomicBool::new(false);
+        loop {
+            let target = self.pick_cpu()?;
+            let mut result = Ok(None);
+            let mut run = || result = self.run_cheap_here(input, output);
+            let reached = if may_sleep {
+                work::once(target, &stop, &mut run)
+            } else {
+                cpu::call_on(target, &mut run)
             };
-        };
-        cpu::call_on(target, &mut run)
-            .map_err(|error| Failure::from_errno(error, "predict on an allowed CPU"))?;
-        result
+            // Not done: the CPU has just gone offline, the mask or the model was just changed.
+            if let (Ok(()), Some(done)) = (reached, result?) {
+                return Ok(done);
+            }
+            let model = self.model.get();
+            match model.filter(|model| !model.is_atomic()) {
+                Some(model) => return self.run_costly(&model, input, output),
+                None if stop.load(Relaxed) => return Err(interrupted("predict")),
+                None => {}
+            }
+        }
     }
 
-    /// Runs a costly model, preemptible, on an allowed CPU, which it returns.
-    fn run_costly(&self, model: &Model, input: &[u8], output: &mut [u8]) -> Outcome<usize> {
+    /// Runs a costly model, preemptible, on an allowed CPU, and returns that and the generation.
+    fn run_costly(&self, model: &Model, input: &[u8], output: &mut [u8]) -> Outcome<(usize, u32)> {
         if !cpu::preemptible() {
             return Err(failure!(
                 EAGAIN,
                 Context,
-                "predict: {} multiply-accumulates need a caller that may sleep",
-                model.plan().macs
+                "predict: a cost of {} multiply-accumulates needs a caller that may sleep",
+                model.cost
             ));
         }
-        let elsewhere = if self.tuning.anywhere.load(Relaxed) {
-            None
-        } else {
-            Some(self.pick_cpu()?)
-        };
         let stop = AtomicBool::new(false);
         let kernels = Dispatch { stop: Some(&stop) };
         let mut slot = model.wait_slot()?;
-        slot.run(&kernels, &stop, elsewhere, input, output)?;
-        Ok(elsewhere.unwrap_or_else(cpu::current_cpu))
+        loop {
+            let stay = MigrateGuard::new();
+            let here = cpu::current_cpu();
+            if self.may_run_on(here) {
+                slot.run(&kernels, input, output)?;
+                return Ok((here, model.generation));
+            }
+            drop(stay);
+            let mut result = None;
+            let run = || {
+                let _stay = MigrateGuard::new();
+                let there = cpu::current_cpu();
+                if self.may_run_on(there) {
+                    result = Some((there, slot.run(&kernels, input, output)));
+                }
+            };
+            // Not done: the CPU has just gone offline, or the mask was just changed.
+            let _ = work::once(self.pick_cpu()?, &stop, run);
+            match result {
+                Some((there, outcome)) => return outcome.map(|()| (there, model.generation)),
+                None if stop.load(Relaxed) => return Err(interrupted("predict")),
+                None => {}
+            }
+        }
     }
 
     /// Counts an error that happened before a prediction began.
@@ -486,22 +539,36 @@ impl Network {
                 if let Err(failure) = self.predict(input, output) {
                     fail(failure);
                 }
-                if cpu::signal_pending() {
-                    fail(interrupted());
+                if cpu::dying() {
+                    stop.store(true, Relaxed);
                 }
                 cpu::cond_resched();
             }
         };
         let spread = self.tuning.batch_spread.load(Relaxed) as usize;
+        let stay = MigrateGuard::new();
         let here = cpu::current_cpu();
+        let helps = self.may_run_on(here);
+        let others = self.tuning.allowed.online().filter(|&cpu| cpu != here);
         if spread != 0 && samples.len() >= spread {
-            let others = self.tuning.allowed.online().filter(|&cpu| cpu != here);
-            works.run(others, &work, work, &stop);
-        } else {
+            let own = || {
+                if helps {
+                    work()
+                }
+            };
+            works.run(others, &work, own, &stop);
+        } else if helps {
             work();
+        } else {
+            let target = self.pick_cpu()?;
+            works.run(core::iter::once(target), &work, || {}, &stop);
         }
-        if stop.load(Relaxed) {
-            fail(interrupted());
+        drop(stay);
+        // When no other CPU could be had, or not any more.
+        work();
+        if samples.left() && first.lock().is_none() {
+            self.count_error(Kind::Interrupted);
+            fail(interrupted("batch"));
         }
         let result = first.lock().map_or(Ok(()), Err);
         self.counters.of(cpu::current_cpu()).record_batch();
@@ -565,6 +632,10 @@ impl Network {
 
     fn apply(&self, change: &Change<'_>) -> Outcome {
         let mut control = self.control.lock();
+        if !control.own_timeout {
+            // CAST: At most an hour.
+            control.settings.cache_timeout_ms = self.timeout_ms() as u32;
+        }
         let old = control.settings;
         let mut new = old;
         change.apply_to(&mut new);
@@ -572,7 +643,7 @@ impl Network {
         let spread = spread_of(new.numa_policy, new.numa_node);
 
         // All that can fail comes first.
-        let moved = (new.numa_policy, new.numa_node) != (old.numa_policy, old.numa_node);
+        let moved = spread != spread_of(old.numa_policy, old.numa_node);
         let model = match self.model.get() {
             Some(model) if moved => {
                 let generation = control.generation.wrapping_add(1);
@@ -704,8 +775,8 @@ fn lookup_code(lookup: Lookup) -> u32 {
     }
 }
 
-fn interrupted() -> Failure {
-    failure!(EINTR, Interrupted, "batch: a signal ended it")
+fn interrupted(what: &str) -> Failure {
+    failure!(EINTR, Interrupted, "{what}: the caller is being killed")
 }
 
 /// A result as trace events show it.

@@ -52,14 +52,14 @@ impl kernel::Module for NeuralModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let queue = Queue::new()?;
         let counters = percpu::COUNTERS.create(c"neural_counters")?;
-        let registry = registry::Registry::new();
-        let root = debugfs::Root::new()?;
-        let device = KBox::try_pin_init(CharDevice::new(), GFP_KERNEL)?;
-        registry.connect(root, device.device());
+        let registry = registry::Registry::new()?;
         registry::load_list(param::models()).map_err(|failure| {
             pr_err!("{}\n", failure.line.as_str());
             failure.errno
         })?;
+        // The last step that can fail: once a file can be opened, the module must stay.
+        let device = KBox::try_pin_init(CharDevice::new(), GFP_KERNEL)?;
+        registry.show();
         pr_info!("ready, {} networks\n", registry::count());
         Ok(NeuralModule {
             _device: device,

@@ -3,17 +3,24 @@
 //! All networks: found by id or name without a lock, added and removed one at a time.
 //!
 //! Readers follow an RCU pointer to a table that never changes; who adds or removes a network
-//! publishes a new table. Lock order: `ADMIN`, then a network's `control`. Context of everything
-//! that changes: task, may sleep.
+//! publishes a new table. Lock order: `LIFECYCLE` (held while networks and their directories come
+//! and go, never taken by a debugfs callback), then a network's `control`, then `NOTES` (held for
+//! sums and texts). Context of everything that changes: task, may sleep.
 
 use kernel::{
+    device::Device,
+    faux,
+    firmware::Firmware,
     global_lock,
     prelude::*,
     str::{
         CStr,
         CString, //
     },
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 use neural_core::{
     nnm,
@@ -21,10 +28,7 @@ use neural_core::{
 };
 
 use crate::{
-    debugfs::{
-        self,
-        NetworkDir, //
-    },
+    debugfs,
     failure::{
         failure,
         Failure,
@@ -39,6 +43,7 @@ use crate::{
     },
     sys::{
         buf,
+        debugfs::Dir,
         rcu::RcuArc,
         trace, //
     }, //
@@ -53,11 +58,17 @@ pub(crate) struct Table {
 }
 
 /// What those who change the table share.
-struct Admin {
+struct Lifecycle {
     next_id: u32,
-    dirs: KVVec<NetworkDir>,
-    root: Option<debugfs::Root>,
-    device: Option<kernel::sync::aref::ARef<kernel::device::Device>>,
+    /// The directory of each network, by id.
+    dirs: KVVec<(u32, Dir)>,
+    /// The directory of the module; dropped after those in it.
+    root: Option<Dir>,
+    device: Option<faux::Registration>,
+}
+
+/// What outlives requests and networks.
+struct Notes {
     /// Statistics of the networks that are gone.
     gone: Snapshot,
     last_error: Line,
@@ -67,11 +78,17 @@ static TABLE: RcuArc<Table> = RcuArc::empty();
 
 global_lock! {
     // SAFETY: `Registry::new` initialises it before anything else uses it.
-    unsafe(uninit) static ADMIN: Mutex<Admin> = Admin {
+    unsafe(uninit) static LIFECYCLE: Mutex<Lifecycle> = Lifecycle {
         next_id: 1,
         dirs: KVVec::new(),
         root: None,
         device: None,
+    };
+}
+
+global_lock! {
+    // SAFETY: As above.
+    unsafe(uninit) static NOTES: Mutex<Notes> = Notes {
         gone: Snapshot::ZERO,
         last_error: Line::EMPTY,
     };
@@ -82,33 +99,45 @@ pub(crate) struct Registry(());
 
 impl Registry {
     /// Sets the registry up. Called once, before anything else of this file.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new() -> Result<Self> {
         // SAFETY: Called exactly once, by the module's init.
-        unsafe { ADMIN.init() };
-        Registry(())
+        unsafe {
+            LIFECYCLE.init();
+            NOTES.init();
+        }
+        // Firmware is requested for a device; this one is there before any file can be opened.
+        LIFECYCLE.lock().device = Some(faux::Registration::new(c"neural", None)?);
+        Ok(Registry(()))
     }
 
-    /// Lets networks have directories below `root` and files from the firmware path for `device`.
-    pub(crate) fn connect(&self, root: debugfs::Root, device: &kernel::device::Device) {
-        let mut admin = ADMIN.lock();
-        admin.root = Some(root);
-        admin.device = Some(device.into());
+    /// Shows the networks in debugfs from now on. Without debugfs all else works.
+    pub(crate) fn show(&self) {
+        let mut lifecycle = LIFECYCLE.lock();
+        let Ok(root) = debugfs::root() else {
+            return;
+        };
+        for_each(|network| add_dir(&mut lifecycle.dirs, &root, network));
+        lifecycle.root = Some(root);
     }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        let (dirs, root, device) = {
-            let mut admin = ADMIN.lock();
-            (
-                core::mem::replace(&mut admin.dirs, KVVec::new()),
-                admin.root.take(),
-                admin.device.take(),
-            )
-        };
-        // Waits for readers of the files, who may need the lock.
-        drop((dirs, root, device));
+        let mut lifecycle = LIFECYCLE.lock();
+        lifecycle.dirs = KVVec::new();
+        lifecycle.root = None;
+        lifecycle.device = None;
         drop(TABLE.replace(None));
+    }
+}
+
+fn add_dir(dirs: &mut KVVec<(u32, Dir)>, root: &Dir, network: &Arc<Network>) {
+    if dirs.reserve(1, GFP_KERNEL).is_err() {
+        return;
+    }
+    if let Ok(dir) = debugfs::of_network(root, network) {
+        // Cannot fail: room was reserved.
+        let _ = dirs.push_within_capacity((network.id, dir));
     }
 }
 
@@ -155,31 +184,56 @@ fn copy_of(table: Option<&Table>, room: usize) -> Outcome<KVVec<Arc<Network>>> {
     Ok(networks)
 }
 
-fn publish(networks: KVVec<Arc<Network>>) -> Outcome<Option<Arc<Table>>> {
-    let table = Arc::new(Table { networks }, GFP_KERNEL)
-        .map_err(|_| Failure::memory("the table of networks", 0))?;
-    Ok(TABLE.replace(Some(table)))
+fn table_of(networks: KVVec<Arc<Network>>) -> Outcome<Arc<Table>> {
+    Arc::new(Table { networks }, GFP_KERNEL)
+        .map_err(|_| Failure::memory("the table of networks", 64))
 }
 
-/// Keeps the line of a request that was refused, for the debugfs file `last_error`.
-fn note<T>(result: Outcome<T>) -> Outcome<T> {
+/// Keeps the line of a request that was refused, for the debugfs file `last_error`, and counts it:
+/// for its network, or in the sum if it has none.
+fn note<T>(result: Outcome<T>, network: Option<&Network>) -> Outcome<T> {
     if let Err(failure) = &result {
-        let mut admin = ADMIN.lock();
-        admin.last_error = failure.line;
-        // Without a network of its own, the error counts in the sum.
-        admin.gone.count_error(failure.kind as usize);
+        let mut notes = NOTES.lock();
+        notes.last_error = failure.line;
+        match network {
+            Some(network) => network.count_error(failure.kind),
+            None => notes.gone.count_error(failure.kind as usize),
+        }
     }
     result
 }
 
 /// The line of the request that was refused last.
 pub(crate) fn last_error() -> Line {
-    ADMIN.lock().last_error
+    NOTES.lock().last_error
 }
 
 /// Loads a model file as a new network, under `name` or the name in the file.
 pub(crate) fn load(name: Option<Name>, bytes: &[u8]) -> Outcome<Arc<Network>> {
-    note(try_load(name, bytes))
+    let network = note(try_load(name, bytes), None)?;
+    trace::load(network.name.as_cstr(), network.id, 1, bytes.len());
+    Ok(network)
+}
+
+fn refuse_taken(name: &Name) -> Outcome {
+    if by_name(name).is_err() {
+        return Ok(());
+    }
+    Err(failure!(
+        EEXIST,
+        Model,
+        "load: a network has the name {} already; replace or unload it",
+        name.as_str()
+    ))
+}
+
+fn new_id() -> Outcome<u32> {
+    let mut lifecycle = LIFECYCLE.lock();
+    let id = lifecycle.next_id;
+    lifecycle.next_id = id
+        .checked_add(1)
+        .ok_or_else(|| failure!(ENOSPC, Model, "load: all ids are used"))?;
+    Ok(id)
 }
 
 fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<Arc<Network>> {
@@ -188,17 +242,13 @@ fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<Arc<Network>> {
         Some(name) => name,
         None => Name::new(file.name().as_bytes())?,
     };
-    let mut admin = ADMIN.lock();
-    if by_name(&name).is_ok() {
-        return Err(failure!(
-            EEXIST,
-            Model,
-            "load: a network has the name {} already; replace or unload it",
-            name.as_str()
-        ));
-    }
-    let table = TABLE.get();
-    let mut networks = copy_of(table.as_deref(), 1)?;
+    refuse_taken(&name)?;
+    let network = Network::new(new_id()?, name, &file)?;
+
+    let mut lifecycle = LIFECYCLE.lock();
+    // Others may have come first meanwhile.
+    refuse_taken(&name)?;
+    let mut networks = copy_of(TABLE.get().as_deref(), 1)?;
     if networks.len() >= MAX_NETWORKS {
         return Err(failure!(
             ENOSPC,
@@ -206,29 +256,16 @@ fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<Arc<Network>> {
             "load: {MAX_NETWORKS} networks are loaded, which is the limit"
         ));
     }
-    let id = admin.next_id;
-    let next_id = id
-        .checked_add(1)
-        .ok_or_else(|| failure!(ENOSPC, Model, "load: all ids are used"))?;
-    let network = Network::new(id, name, &file)?;
+    // Ids are given before the lock is taken, so that the last one need not be the largest.
+    let at = networks.iter().take_while(|n| n.id < network.id).count();
     networks
-        .push(network.clone(), GFP_KERNEL)
+        .insert_within_capacity(at, network.clone())
         .map_err(|_| Failure::memory("the table of networks", 8))?;
-    let no_memory = |_| Failure::memory("a debugfs directory", 0);
-    admin.dirs.reserve(1, GFP_KERNEL).map_err(no_memory)?;
-    let dir = match &admin.root {
-        Some(root) => Some(root.network(&network)?),
-        None => None,
-    };
-    let old = publish(networks)?;
-    if let Some(dir) = dir {
-        // Cannot fail: room was reserved.
-        let _ = admin.dirs.push_within_capacity(dir);
+    drop(TABLE.replace(Some(table_of(networks)?)));
+    let lifecycle = &mut *lifecycle;
+    if let Some(root) = &lifecycle.root {
+        add_dir(&mut lifecycle.dirs, root, &network);
     }
-    admin.next_id = next_id;
-    drop(admin);
-    drop((old, table));
-    trace::load(network.name.as_cstr(), id, 1, bytes.len(), 0);
     Ok(network)
 }
 
@@ -238,34 +275,29 @@ fn parse(bytes: &[u8]) -> Outcome<nnm::Model<'_>> {
 
 /// Replaces the model of `network` by a model file.
 pub(crate) fn replace(network: &Network, bytes: &[u8]) -> Outcome {
-    let generation = note(parse(bytes).and_then(|file| network.replace(&file)))?;
-    trace::load(
-        network.name.as_cstr(),
-        network.id,
-        generation,
-        bytes.len(),
-        0,
-    );
+    let result = parse(bytes).and_then(|file| network.replace(&file));
+    let generation = note(result, Some(network))?;
+    trace::load(network.name.as_cstr(), network.id, generation, bytes.len());
     Ok(())
 }
 
 /// Unloads a network: nobody finds it any more; who has it may use it until they give it back.
 pub(crate) fn unload(name: &Name) -> Outcome<u32> {
-    let (old, dir, network) = {
-        let mut admin = ADMIN.lock();
-        let network = by_name(name)?;
-        let table = TABLE.get();
-        let mut networks = copy_of(table.as_deref(), 0)?;
-        networks.retain(|other| other.id != network.id);
-        drop(table);
-        let old = publish(networks)?;
-        let at = admin.dirs.iter().position(|dir| dir.id == network.id);
-        let dir = at.and_then(|at| admin.dirs.remove(at).ok());
-        admin.gone.merge(&network.snapshot());
-        (old, dir, network)
-    };
-    // Outside the lock: waits for who reads the files.
-    drop((old, dir));
+    let mut lifecycle = LIFECYCLE.lock();
+    let network = by_name(name)?;
+    let mut networks = copy_of(TABLE.get().as_deref(), 0)?;
+    networks.retain(|other| other.id != network.id);
+    let table = table_of(networks)?;
+    {
+        // With the sum, so that nobody counts the network twice or not at all.
+        let mut notes = NOTES.lock();
+        drop(TABLE.replace(Some(table)));
+        notes.gone.merge(&network.snapshot());
+    }
+    let at = lifecycle.dirs.iter().position(|(id, _)| *id == network.id);
+    // Waits for who reads the files, who need `NOTES` or `control` only.
+    drop(at.and_then(|at| lifecycle.dirs.remove(at).ok()));
+    drop(lifecycle);
     trace::unload(network.name.as_cstr(), network.id);
     Ok(network.id)
 }
@@ -275,23 +307,31 @@ pub(crate) fn with_firmware<T>(
     name: &Name,
     use_it: impl FnOnce(&[u8]) -> Outcome<T>,
 ) -> Outcome<T> {
-    let device = ADMIN.lock().device.clone();
     let text = name.as_str();
     let path = CString::try_from_fmt(fmt!("neural/{text}.nnm"))
         .map_err(|_| Failure::memory("a path", 64))?;
-    let missing = |error: Error| {
-        note(Err(failure!(
-            error,
-            Model,
-            "firmware: neural/{text}.nnm cannot be read from the firmware path"
-        )))
+    let device: Option<ARef<Device>> = {
+        let lifecycle = LIFECYCLE.lock();
+        let device = lifecycle.device.as_ref();
+        device.map(|faux| {
+            let device: &Device = faux.as_ref();
+            device.into()
+        })
     };
-    let Some(device) = device else {
-        return missing(ENODEV);
+    let firmware = match device {
+        Some(device) => Firmware::request_nowarn(&path, &device),
+        None => Err(ENODEV),
     };
-    match kernel::firmware::Firmware::request_nowarn(&path, &device) {
+    match firmware {
         Ok(firmware) => use_it(firmware.data()),
-        Err(error) => missing(error),
+        Err(error) => note(
+            Err(failure!(
+                error,
+                Model,
+                "firmware: neural/{text}.nnm cannot be read from the firmware path"
+            )),
+            None,
+        ),
     }
 }
 
@@ -305,7 +345,7 @@ pub(crate) fn load_list(list: &CStr) -> Outcome {
     for name in list.to_bytes().split(|&b| b == b',') {
         let name = name.trim_ascii();
         if !name.is_empty() {
-            load_firmware(&note(Name::new(name))?)?;
+            load_firmware(&note(Name::new(name), None)?)?;
         }
     }
     Ok(())
@@ -313,12 +353,13 @@ pub(crate) fn load_list(list: &CStr) -> Outcome {
 
 /// Keeps statistics that a network no longer has in the sum over all.
 pub(crate) fn retire(snapshot: &Snapshot) {
-    ADMIN.lock().gone.merge(snapshot);
+    NOTES.lock().gone.merge(snapshot);
 }
 
 /// Statistics of all networks, those included that are gone.
 pub(crate) fn total() -> Snapshot {
-    let mut total = ADMIN.lock().gone;
+    let notes = NOTES.lock();
+    let mut total = notes.gone;
     for_each(|network| total.merge(&network.snapshot()));
     let (now, peak) = buf::usage();
     total.memory_bytes = now;

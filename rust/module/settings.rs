@@ -9,7 +9,8 @@ use kernel::{
 use neural_core::config::{
     self,
     Setting,
-    Settings, //
+    Settings,
+    Workload, //
 };
 
 use crate::{
@@ -55,6 +56,7 @@ impl<'a> Change<'a> {
             match setting {
                 Setting::AllowedCpus(list) => change.cpus = Some(parse_cpus(list)?),
                 Setting::Reset => change.resets = true,
+                Setting::Workload(Workload::Custom) => {}
                 Setting::CacheTimeoutMs(_) | Setting::Workload(_) => change.timeout = true,
                 _ => {}
             }

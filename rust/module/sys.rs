@@ -10,6 +10,7 @@ pub(crate) mod buf;
 pub(crate) mod capi;
 pub(crate) mod chardev;
 pub(crate) mod cpu;
+pub(crate) mod debugfs;
 mod ffi;
 pub(crate) mod param;
 pub(crate) mod percpu;

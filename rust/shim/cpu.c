@@ -8,6 +8,7 @@
 #include <linux/cpumask.h>
 #include <linux/nodemask.h>
 #include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/smp.h>
@@ -26,9 +27,23 @@ unsigned int neural_shim_context(void)
 	return NEURAL_CONTEXT_TASK;
 }
 
+#ifndef CONFIG_PREEMPT_COUNT
+#error "without CONFIG_PREEMPT_COUNT nobody can tell who may sleep"
+#endif
+
 bool neural_shim_preemptible(void)
 {
-	return preempt_count() == 0 && !irqs_disabled();
+	return preemptible() && !rcu_preempt_depth();
+}
+
+void neural_shim_migrate_disable(void)
+{
+	migrate_disable();
+}
+
+void neural_shim_migrate_enable(void)
+{
+	migrate_enable();
 }
 
 bool neural_shim_irqs_disabled(void)
@@ -86,9 +101,9 @@ void neural_shim_cond_resched(void)
 	cond_resched();
 }
 
-bool neural_shim_signal_pending(void)
+bool neural_shim_fatal_signal_pending(void)
 {
-	return signal_pending(current);
+	return fatal_signal_pending(current);
 }
 
 int neural_shim_cpulist_parse(const char *list, unsigned long *bits,

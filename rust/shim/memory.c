@@ -8,11 +8,23 @@
 
 #include "shim.h"
 
+/* Rather than killing others for memory, this fails. */
 struct page *neural_shim_alloc_page_node(int node, bool exact)
 {
-	gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
+	gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN |
+		    __GFP_RETRY_MAYFAIL;
 
+	if (node < 0 || node >= nr_node_ids || !node_online(node)) {
+		if (exact)
+			return NULL;
+		node = NUMA_NO_NODE;
+	}
 	return alloc_pages_node(node, exact ? gfp | __GFP_THISNODE : gfp, 0);
+}
+
+unsigned long neural_shim_totalram_pages(void)
+{
+	return totalram_pages();
 }
 
 void neural_shim_free_page(struct page *page)

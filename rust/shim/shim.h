@@ -21,6 +21,8 @@ struct page;
 /* cpu.c */
 unsigned int neural_shim_context(void);
 bool neural_shim_preemptible(void);
+void neural_shim_migrate_disable(void);
+void neural_shim_migrate_enable(void);
 bool neural_shim_irqs_disabled(void);
 void neural_shim_preempt_disable(void);
 void neural_shim_preempt_enable(void);
@@ -32,7 +34,7 @@ int neural_shim_numa_node_id(void);
 bool neural_shim_node_has_memory(int node);
 unsigned int neural_shim_nr_node_ids(void);
 void neural_shim_cond_resched(void);
-bool neural_shim_signal_pending(void);
+bool neural_shim_fatal_signal_pending(void);
 int neural_shim_cpulist_parse(const char *list, unsigned long *bits,
 			      unsigned int nbits);
 int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits,
@@ -40,6 +42,7 @@ int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits,
 
 /* memory.c */
 struct page *neural_shim_alloc_page_node(int node, bool exact);
+unsigned long neural_shim_totalram_pages(void);
 void neural_shim_free_page(struct page *page);
 void *neural_shim_vmap(struct page **pages, unsigned int count);
 void *neural_shim_vmap_owned(struct page **pages, unsigned int count);
@@ -55,9 +58,11 @@ struct neural_shim_work *neural_shim_work_alloc(unsigned int count);
 void neural_shim_work_free(struct neural_shim_work *works);
 void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i,
 			    unsigned int cpu, void (*fn)(void *), void *arg);
+bool neural_shim_work_wait_killable(struct neural_shim_work *works,
+				    unsigned int i);
 void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i);
-bool neural_shim_work_wait_interruptible(struct neural_shim_work *works,
-					 unsigned int i);
+void neural_shim_work_once(unsigned int cpu, void (*fn)(void *), void *arg,
+			   bool *stop);
 
 /* params.c */
 bool neural_shim_param_enable_simd(void);
@@ -69,8 +74,8 @@ const char *neural_shim_param_models(void);
 void neural_shim_param_error(char *buf, size_t size);
 
 /* trace.c */
-void neural_shim_trace_load(const char *name, u32 id, u32 generation, u64 bytes,
-			    int ret);
+void neural_shim_trace_load(const char *name, u32 id, u32 generation,
+			    u64 bytes);
 void neural_shim_trace_unload(const char *name, u32 id);
 void neural_shim_trace_predict(u32 id, u64 ns, u32 samples, int ret);
 void neural_shim_trace_cache(u32 id, u32 result);

@@ -8,10 +8,9 @@
 
 #include "shim.h"
 
-void neural_shim_trace_load(const char *name, u32 id, u32 generation, u64 bytes,
-			    int ret)
+void neural_shim_trace_load(const char *name, u32 id, u32 generation, u64 bytes)
 {
-	trace_neural_load(name, id, generation, bytes, ret);
+	trace_neural_load(name, id, generation, bytes);
 }
 
 void neural_shim_trace_unload(const char *name, u32 id)

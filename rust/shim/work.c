@@ -42,13 +42,13 @@ void neural_shim_queue_exit(void)
 
 struct neural_shim_work *neural_shim_work_alloc(unsigned int count)
 {
-	return kcalloc(count, sizeof(struct neural_shim_work),
+	return kvcalloc(count, sizeof(struct neural_shim_work),
 		       GFP_KERNEL | __GFP_NOWARN);
 }
 
 void neural_shim_work_free(struct neural_shim_work *works)
 {
-	kfree(works);
+	kvfree(works);
 }
 
 void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i,
@@ -68,9 +68,29 @@ void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i)
 	wait_for_completion(&works[i].done);
 }
 
-/* Whether the work is done; if not, a signal came, and it must be waited for all the same. */
-bool neural_shim_work_wait_interruptible(struct neural_shim_work *works,
-					 unsigned int i)
+/*
+ * Whether the work is done; if not, the task is being killed, and the work must
+ * be waited for all the same.
+ */
+bool neural_shim_work_wait_killable(struct neural_shim_work *works,
+				    unsigned int i)
 {
-	return wait_for_completion_interruptible(&works[i].done) == 0;
+	return wait_for_completion_killable(&works[i].done) == 0;
+}
+
+/* One piece of work, without memory of its own; *stop is set when the task is being killed. */
+void neural_shim_work_once(unsigned int cpu, void (*fn)(void *), void *arg,
+			   bool *stop)
+{
+	struct neural_shim_work w = { .fn = fn, .arg = arg };
+
+	INIT_WORK_ONSTACK(&w.work, neural_shim_work_fn);
+	init_completion(&w.done);
+	queue_work_on(cpu, neural_queue, &w.work);
+	if (wait_for_completion_killable(&w.done)) {
+		WRITE_ONCE(*stop, true);
+		wait_for_completion(&w.done);
+	}
+	flush_work(&w.work);
+	destroy_work_on_stack(&w.work);
 }

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 12
+ktap_plan 15
 
 # on NETWORK: the CPUs that have made predictions since the statistics were reset.
 on() {
@@ -46,6 +46,26 @@ write $D/network_digits/config "batch_spread 0"
 write $D/network_digits/config "allowed_cpus all"
 same "a batch that is not spread: where the caller is" 2 \
 	"$(from 2 digits $V/digits_input.npy --batch 360)"
+write $D/network_large/config "allowed_cpus 1-3"
+write $D/network_large/config "batch_spread 2"
+same "a spread batch of a costly one: on all of them" 1,2,3 "$(from 0 large /tmp/large.csv --batch 10)"
+
+# A model that is cheap, then costly, then cheap again, under a mask.
+neuralctl new 64-128-10 -o /tmp/cheap.nnm >/dev/null
+neuralctl new 64-4096-10 -o /tmp/costly.nnm >/dev/null
+neuralctl load /tmp/cheap.nnm --name mixed >/dev/null
+write $D/network_mixed/config "allowed_cpus 1"
+taskset -c 0 neuralctl bench mixed --seconds 3 >/tmp/bench 2>&1 &
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	neuralctl replace /tmp/costly.nnm --name mixed >/dev/null || echo failed
+	neuralctl replace /tmp/cheap.nnm --name mixed >/dev/null || echo failed
+done >/tmp/out
+wait
+same "a cheap model is replaced by a costly one and back" "" "$(cat /tmp/out)"
+same "and no prediction fails" "0 0 0" "$(for e in context input interrupted; do
+	field $D/network_mixed/stats errors_$e
+done | paste -sd' ')"
+
 refuse "a CPU that is not there is refused" "out of range" write $D/network_digits/config \
 	"allowed_cpus 64"
 same "and nothing changes" all "$(setting digits allowed_cpus)"

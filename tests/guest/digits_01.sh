@@ -40,5 +40,7 @@ t "the cache has answered" test "$hits" -ge 360
 write $D/network_digits/config "workload throughput"
 t "as a batch" predict --batch 360
 at_least "97 % are right" 97 accuracy_percent
+write $D/network_digits/config "reset stats"
+neuralctl bench digits --batch 4096 --seconds 1 >/dev/null 2>&1
 t "on all CPUs" sh -c "! grep -q ': 0$' $D/network_digits/cpus"
 rmmod neural

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 12
+ktap_plan 15
 
 make_models
 modprobe neural neural_models=digits,large
@@ -16,10 +16,22 @@ same "/dev/neural is root's alone" "600 0" "$(stat -c '%a %u' /dev/neural)"
 exec 3<>/dev/neural
 refuse "rmmod while the device is open is refused" "temporarily unavailable" rmmod neural
 exec 3>&-
+exec 3<$D/stats
+refuse "rmmod while a file in debugfs is open is refused" "temporarily unavailable" rmmod neural
+exec 3<&-
 exec 3<$D/network_digits/stats
 t "a network is unloaded while its statistics are open" neuralctl unload digits
 refuse "which can then not be read" "" cat <&3
+refuse "rmmod while it is still open is refused" "temporarily unavailable" rmmod neural
 exec 3<&-
+for _ in $(seq 50); do
+	neuralctl load digits >/dev/null 2>&1 &
+	neuralctl load digits >/dev/null 2>&1
+	wait
+	[ -e $D/network_digits/stats ] || echo "no files"
+	neuralctl unload digits >/dev/null 2>&1 || echo "not loaded"
+done >/tmp/out
+same "a network that many load at once is there once, with its files" "" "$(cat /tmp/out)"
 neuralctl load digits >/dev/null
 
 neuralctl bench digits --seconds 20 --threads 2 >/dev/null 2>&1 &

@@ -395,7 +395,8 @@ static void a_batch_gives_what_single_predictions_give(struct kunit *test)
 
 static void memory_lies_on_the_node_that_was_asked_for(struct kunit *test)
 {
-	int node, first = first_memory_node;
+	unsigned int nodes = 0;
+	int node;
 
 	for_each_node_state(node, N_MEMORY) {
 		u8 *mem = neural_alloc_numa(3 * PAGE_SIZE + 1, node);
@@ -414,8 +415,9 @@ static void memory_lies_on_the_node_that_was_asked_for(struct kunit *test)
 			mem[i * PAGE_SIZE] = 1;
 		}
 		neural_free_numa(mem);
+		nodes++;
 	}
-	KUNIT_EXPECT_LE(test, first, node);
+	KUNIT_EXPECT_NE(test, nodes, 0);
 }
 
 /* ---- Throughput, last --------------------------------------------------------------------- */

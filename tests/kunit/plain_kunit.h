@@ -59,8 +59,6 @@ static inline void plain_kunit_expect(struct kunit *test, bool holds,
 	plain_kunit_compare(test, left, ==, right)
 #define KUNIT_EXPECT_NE(test, left, right) \
 	plain_kunit_compare(test, left, !=, right)
-#define KUNIT_EXPECT_LE(test, left, right) \
-	plain_kunit_compare(test, left, <=, right)
 #define KUNIT_EXPECT_PTR_EQ(test, left, right) \
 	plain_kunit_compare(test, left, ==, right)
 #define KUNIT_EXPECT_TRUE(test, holds) \

@@ -12,16 +12,15 @@
 
 TRACE_EVENT(neural_load,
 
-	TP_PROTO(const char *name, u32 id, u32 generation, u64 bytes, int ret),
+	TP_PROTO(const char *name, u32 id, u32 generation, u64 bytes),
 
-	TP_ARGS(name, id, generation, bytes, ret),
+	TP_ARGS(name, id, generation, bytes),
 
 	TP_STRUCT__entry(
 		__string(name, name)
 		__field(u32, id)
 		__field(u32, generation)
 		__field(u64, bytes)
-		__field(int, ret)
 	),
 
 	TP_fast_assign(
@@ -29,11 +28,10 @@ TRACE_EVENT(neural_load,
 		__entry->id = id;
 		__entry->generation = generation;
 		__entry->bytes = bytes;
-		__entry->ret = ret;
 	),
 
-	TP_printk("name=%s id=%u generation=%u bytes=%llu ret=%d", __get_str(name), __entry->id,
-		  __entry->generation, __entry->bytes, __entry->ret)
+	TP_printk("name=%s id=%u generation=%u bytes=%llu", __get_str(name), __entry->id,
+		  __entry->generation, __entry->bytes)
 );
 
 TRACE_EVENT(neural_unload,

@@ -68,12 +68,21 @@ struct Pages(KVVec<*mut ffi::Page>);
 
 impl Pages {
     fn new(count: usize, placement: Placement) -> Result<Self> {
+        if count as u64 > ffi::neural_shim_totalram_pages() as u64 / 2 {
+            return Err(ENOMEM);
+        }
         let mut pages = Pages(KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?);
         let mut node = match placement {
             Placement::Near(node) | Placement::On(node) | Placement::Interleaved(node) => node,
         };
         let exact = matches!(placement, Placement::On(_));
-        for _ in 0..count {
+        for i in 0..count {
+            if i % 256 == 255 {
+                cpu::cond_resched();
+                if cpu::dying() {
+                    return Err(EINTR);
+                }
+            }
             let page = ffi::neural_shim_alloc_page_node(node, exact);
             if page.is_null() {
                 return Err(ENOMEM);

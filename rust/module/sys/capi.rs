@@ -69,10 +69,7 @@ fn to_c(result: Outcome) -> c_int {
 fn to_handle(result: Outcome<Arc<Network>>) -> *mut Network {
     match result {
         Ok(network) => Arc::into_raw(network).cast_mut(),
-        Err(failure) => {
-            pr_err!("{}\n", failure.line.as_str());
-            failure.errno.to_ptr()
-        }
+        Err(failure) => failure.errno.to_ptr(),
     }
 }
 
@@ -381,18 +378,20 @@ fn new_batch(size: c_uint, input_dim: c_uint, output_dim: c_uint) -> Result<KBox
         flags,
     )?;
     let (ins, outs) = memory.pointers.split_at_mut(n);
-    let (ins, outs) = (ins.as_mut_ptr(), outs.as_mut_ptr());
-    Ok(KBox::new(
+    let mut batch = KBox::new(
         Batch {
             batch_size: size,
             input_dim,
             output_dim,
-            inputs: ins,
-            outputs: outs,
-            private: KBox::into_raw(memory).cast(),
+            inputs: ins.as_mut_ptr(),
+            outputs: outs.as_mut_ptr(),
+            private: ptr::null_mut(),
         },
         flags,
-    )?)
+    )?;
+    // Nothing can fail from here on.
+    batch.private = KBox::into_raw(memory).cast();
+    Ok(batch)
 }
 
 /// Makes a batch, or returns null when a size is wrong or memory is short.

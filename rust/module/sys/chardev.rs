@@ -8,7 +8,6 @@
 
 use kernel::{
     bindings,
-    device::Device,
     error::to_result,
     ffi::{
         c_int,
@@ -40,7 +39,7 @@ pub(crate) struct CharDevice {
 
 // SAFETY: The device may be unregistered from any thread.
 unsafe impl Send for CharDevice {}
-// SAFETY: A shared reference only gives the device.
+// SAFETY: A shared reference allows nothing.
 unsafe impl Sync for CharDevice {}
 
 struct Operations(bindings::file_operations);
@@ -78,12 +77,6 @@ impl CharDevice {
                 to_result(unsafe { bindings::misc_register(slot) })
             }),
         })
-    }
-
-    /// The device, for firmware requests and messages.
-    pub(crate) fn device(&self) -> &Device {
-        // SAFETY: The device is registered, so that `this_device` is valid.
-        unsafe { Device::from_raw((*self.misc.get()).this_device) }
     }
 }
 

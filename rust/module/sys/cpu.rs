@@ -46,7 +46,7 @@ impl Context {
     }
 }
 
-/// Whether the caller may be preempted, and so may sleep.
+/// Whether the caller may be preempted and is in no RCU read side, and so may sleep.
 pub(crate) fn preemptible() -> bool {
     ffi::neural_shim_preemptible()
 }
@@ -56,9 +56,9 @@ pub(crate) fn irqs_disabled() -> bool {
     ffi::neural_shim_irqs_disabled()
 }
 
-/// Whether a signal waits for the current task.
-pub(crate) fn signal_pending() -> bool {
-    ffi::neural_shim_signal_pending()
+/// Whether the current task is being killed.
+pub(crate) fn dying() -> bool {
+    ffi::neural_shim_fatal_signal_pending()
 }
 
 /// Lets others run. Context: task, may sleep.
@@ -84,12 +84,12 @@ pub(crate) fn nr_cpu_ids() -> usize {
 
 /// Whether a CPU can ever be there.
 pub(crate) fn possible(cpu: usize) -> bool {
-    u32::try_from(cpu).is_ok_and(ffi::neural_shim_cpu_possible)
+    matches!(u32::try_from(cpu), Ok(cpu) if ffi::neural_shim_cpu_possible(cpu))
 }
 
 /// Whether a CPU runs now.
 pub(crate) fn online(cpu: usize) -> bool {
-    u32::try_from(cpu).is_ok_and(ffi::neural_shim_cpu_online)
+    matches!(u32::try_from(cpu), Ok(cpu) if ffi::neural_shim_cpu_online(cpu))
 }
 
 /// Number of CPUs that run now, at least 1.
@@ -157,6 +157,24 @@ impl Drop for PreemptGuard {
     fn drop(&mut self) {
         // SAFETY: Undoes the call in `new`, on the same task: the guard is not `Send`.
         unsafe { ffi::neural_shim_preempt_enable() };
+    }
+}
+
+/// Keeps the caller on its CPU, though it may be preempted there. Context: task, may sleep.
+pub(crate) struct MigrateGuard(PhantomData<*mut ()>);
+
+impl MigrateGuard {
+    /// Stays on the CPU.
+    pub(crate) fn new() -> Self {
+        ffi::neural_shim_migrate_disable();
+        MigrateGuard(PhantomData)
+    }
+}
+
+impl Drop for MigrateGuard {
+    fn drop(&mut self) {
+        // SAFETY: Undoes the call in `new`, on the same task: the guard is not `Send`.
+        unsafe { ffi::neural_shim_migrate_enable() };
     }
 }
 
@@ -266,7 +284,9 @@ impl CpuSet {
 
 impl core::fmt::Display for CpuSet {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let mut text = [0u8; 256];
+        // Room for the list of as many CPUs as there are, at its longest.
+        let room = nr_cpu_ids().saturating_mul(6).max(64);
+        let mut text = KVVec::from_elem(0u8, room, GFP_KERNEL).map_err(|_| core::fmt::Error)?;
         // SAFETY: `words` has room for `nr_cpu_ids` bits; `text` is valid for its size.
         let len = unsafe {
             ffi::neural_shim_cpulist_print(

@@ -41,7 +41,9 @@ unsafe extern "C" {
     pub(super) safe fn neural_shim_node_has_memory(node: c_int) -> bool;
     pub(super) safe fn neural_shim_nr_node_ids() -> c_uint;
     pub(super) safe fn neural_shim_cond_resched();
-    pub(super) safe fn neural_shim_signal_pending() -> bool;
+    pub(super) safe fn neural_shim_fatal_signal_pending() -> bool;
+    pub(super) safe fn neural_shim_migrate_disable();
+    pub(super) fn neural_shim_migrate_enable();
     pub(super) fn neural_shim_cpulist_parse(
         list: *const c_char,
         bits: *mut c_ulong,
@@ -56,6 +58,7 @@ unsafe extern "C" {
 
     // memory.c
     pub(super) safe fn neural_shim_alloc_page_node(node: c_int, exact: bool) -> *mut Page;
+    pub(super) safe fn neural_shim_totalram_pages() -> c_ulong;
     pub(super) fn neural_shim_free_page(page: *mut Page);
     pub(super) fn neural_shim_vmap(pages: *const *mut Page, count: c_uint) -> *mut c_void;
     pub(super) fn neural_shim_vmap_owned(pages: *const *mut Page, count: c_uint) -> *mut c_void;
@@ -76,7 +79,13 @@ unsafe extern "C" {
         arg: *mut c_void,
     );
     pub(super) fn neural_shim_work_wait(works: *mut Work, i: c_uint);
-    pub(super) fn neural_shim_work_wait_interruptible(works: *mut Work, i: c_uint) -> bool;
+    pub(super) fn neural_shim_work_wait_killable(works: *mut Work, i: c_uint) -> bool;
+    pub(super) fn neural_shim_work_once(
+        cpu: c_uint,
+        func: unsafe extern "C" fn(*mut c_void),
+        arg: *mut c_void,
+        stop: *mut bool,
+    );
 
     // params.c
     pub(super) safe fn neural_shim_param_enable_simd() -> bool;
@@ -88,13 +97,7 @@ unsafe extern "C" {
     pub(super) fn neural_shim_param_error(buf: *mut u8, size: usize);
 
     // trace.c
-    pub(super) fn neural_shim_trace_load(
-        name: *const c_char,
-        id: u32,
-        generation: u32,
-        bytes: u64,
-        ret: c_int,
-    );
+    pub(super) fn neural_shim_trace_load(name: *const c_char, id: u32, generation: u32, bytes: u64);
     pub(super) fn neural_shim_trace_unload(name: *const c_char, id: u32);
     pub(super) safe fn neural_shim_trace_predict(id: u32, ns: u64, samples: u32, ret: c_int);
     pub(super) safe fn neural_shim_trace_cache(id: u32, result: u32);

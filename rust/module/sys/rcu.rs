@@ -4,8 +4,12 @@
 
 use core::{
     marker::PhantomData,
+    mem::ManuallyDrop,
     ops::Deref,
-    ptr,
+    ptr::{
+        self,
+        NonNull, //
+    },
     sync::atomic::{
         AtomicPtr,
         Ordering::{
@@ -33,27 +37,32 @@ pub(crate) struct RcuArc<T: Send + Sync> {
     _owns: PhantomData<Arc<T>>,
 }
 
-/// What [`RcuArc::read`] found: valid while the RCU read side lasts.
-pub(crate) struct Borrowed<'guard, T> {
-    value: &'guard T,
+/// What [`RcuArc::read`] found: valid while the RCU read side lasts and the cell is there.
+///
+/// # Invariants
+///
+/// `ptr` comes from `Arc::into_raw`, and the reference count that the cell holds or held of it is
+/// not given up during `'a`.
+pub(crate) struct Borrowed<'a, T> {
+    ptr: NonNull<T>,
+    _lives: PhantomData<&'a T>,
 }
 
 impl<T> Deref for Borrowed<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value
+        // SAFETY: By the invariants, the value lives.
+        unsafe { self.ptr.as_ref() }
     }
 }
 
 impl<T> Borrowed<'_, T> {
     /// A reference count of its own, to keep the value beyond the RCU read side.
     pub(crate) fn to_arc(&self) -> Arc<T> {
-        let raw: *const T = self.value;
-        // SAFETY: `raw` comes from `Arc::into_raw` by the invariants of `RcuArc`. The cell's own
-        // count is not dropped before this read side ends, so that the count is not zero; the
-        // borrowed `Arc` made here is not dropped.
-        let held = core::mem::ManuallyDrop::new(unsafe { Arc::from_raw(raw) });
+        // SAFETY: By the invariants, `ptr` comes from `Arc::into_raw` and its count is not zero;
+        // the `Arc` made here is not dropped, so that the count stays the cell's.
+        let held = ManuallyDrop::new(unsafe { Arc::from_raw(self.ptr.as_ptr().cast_const()) });
         Arc::clone(&held)
     }
 }
@@ -82,12 +91,16 @@ impl<T: Send + Sync> RcuArc<T> {
     }
 
     /// The value now. Any context.
-    pub(crate) fn read<'guard>(&self, _guard: &'guard Guard) -> Option<Borrowed<'guard, T>> {
+    pub(crate) fn read<'a>(&'a self, _guard: &'a Guard) -> Option<Borrowed<'a, T>> {
         // ORDERING: Acquire pairs with the release in `replace`: who sees the pointer sees the
         // value as it was published.
         let ptr = self.ptr.load(Acquire);
-        // SAFETY: `replace` and `drop` wait for this read side before they give the value up.
-        unsafe { ptr.as_ref() }.map(|value| Borrowed { value })
+        // INVARIANT: The pointer is from `into_raw`. `replace` waits for this read side before it
+        // gives the count up, and `drop` cannot run while the cell is borrowed.
+        NonNull::new(ptr).map(|ptr| Borrowed {
+            ptr,
+            _lives: PhantomData,
+        })
     }
 
     /// A reference count of the value now. Context: any.

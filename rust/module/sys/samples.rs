@@ -93,6 +93,11 @@ impl<'a> Samples<'a> {
         self.count
     }
 
+    /// Whether there are samples that nobody has taken.
+    pub(crate) fn left(&self) -> bool {
+        self.next.load(Relaxed) < self.count
+    }
+
     /// Bytes of one input and of one output.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.input_bytes, self.output_bytes)

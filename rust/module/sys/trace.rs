@@ -12,10 +12,10 @@ use kernel::{
 
 use super::ffi;
 
-/// A model was loaded or replaced, or was refused.
-pub(crate) fn load(name: &CStr, id: u32, generation: u32, bytes: usize, ret: c_int) {
+/// A model was loaded (generation 1) or replaced.
+pub(crate) fn load(name: &CStr, id: u32, generation: u32, bytes: usize) {
     // SAFETY: The name is NUL-terminated and outlives the call.
-    unsafe { ffi::neural_shim_trace_load(name.as_char_ptr(), id, generation, bytes as u64, ret) };
+    unsafe { ffi::neural_shim_trace_load(name.as_char_ptr(), id, generation, bytes as u64) };
 }
 
 /// A network was unloaded.

@@ -73,22 +73,20 @@ impl WorkSet {
     }
 
     /// Runs `func` once on each of `cpus` (as many as there is room for) and `here` on the calling
-    /// CPU meanwhile; waits for all. A signal sets `stop` and is waited out.
-    ///
-    /// Returns the number of CPUs that work was queued on.
+    /// CPU meanwhile; waits for all. When the task is being killed, `stop` is set and waited out.
     pub(crate) fn run<F: Fn() + Sync>(
         &mut self,
         cpus: impl Iterator<Item = usize>,
         func: &F,
         here: impl FnOnce(),
         stop: &AtomicBool,
-    ) -> usize {
+    ) {
         let arg: *const F = func;
         let mut queued = 0;
-        for cpu in cpus.take(self.count) {
+        for cpu in cpus.filter(|&cpu| cpu::online(cpu)).take(self.count) {
             // CAST: CPU numbers and counts fit.
             // SAFETY: Item `queued` is ours, not queued, and below `count`; `arg` outlives the
-            // wait below.
+            // wait below; the CPU is a possible one.
             unsafe {
                 ffi::neural_shim_work_queue(
                     self.works,
@@ -103,16 +101,15 @@ impl WorkSet {
         here();
         for item in 0..queued {
             // CAST: As above.
-            // SAFETY: The item was queued above. A wait that a signal ended is followed by one
-            // that ends with the work.
+            // SAFETY: The item was queued above. A wait that ends early is followed by one that
+            // ends with the work.
             unsafe {
-                if !ffi::neural_shim_work_wait_interruptible(self.works, item as u32) {
+                if !ffi::neural_shim_work_wait_killable(self.works, item as u32) {
                     stop.store(true, Relaxed);
                     ffi::neural_shim_work_wait(self.works, item as u32);
                 }
             }
         }
-        queued
     }
 }
 
@@ -125,34 +122,25 @@ unsafe extern "C" fn call_once<F: FnMut() + Send>(arg: *mut c_void) {
     func();
 }
 
-impl WorkSet {
-    /// Runs `func` on `cpu` and waits for it. A signal sets `stop` and is waited out.
-    pub(crate) fn once<F: FnMut() + Send>(
-        &mut self,
-        cpu: usize,
-        stop: &AtomicBool,
-        mut func: F,
-    ) -> Result {
-        if self.count == 0 {
-            return Err(ENOMEM);
-        }
-        let arg: *mut F = &mut func;
-        // SAFETY: Item 0 is ours and not queued; `func` outlives the waits, which end with the work.
-        unsafe {
-            ffi::neural_shim_work_queue(
-                self.works,
-                0,
-                u32::try_from(cpu)?,
-                call_once::<F>,
-                arg.cast(),
-            );
-            if !ffi::neural_shim_work_wait_interruptible(self.works, 0) {
-                stop.store(true, Relaxed);
-                ffi::neural_shim_work_wait(self.works, 0);
-            }
-        }
-        Ok(())
+/// Runs `func` in a worker of `cpu` and waits for it; allocates nothing. When the task is being
+/// killed, `stop` is set and waited out. Errors: `ENXIO` when the CPU is not online.
+///
+/// Should the CPU go offline at this moment, the worker runs on another one.
+pub(crate) fn once<F: FnMut() + Send>(cpu: usize, stop: &AtomicBool, mut func: F) -> Result {
+    if !cpu::online(cpu) {
+        return Err(ENXIO);
     }
+    let arg: *mut F = &mut func;
+    // SAFETY: `func` and `stop` outlive the call, which ends with the work.
+    unsafe {
+        ffi::neural_shim_work_once(
+            u32::try_from(cpu)?,
+            call_once::<F>,
+            arg.cast(),
+            stop.as_ptr(),
+        )
+    };
+    Ok(())
 }
 
 impl Drop for WorkSet {
