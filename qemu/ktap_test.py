@@ -57,7 +57,7 @@ SCRIPT = """\
 KTAP version 1
 # script: params_01
 1..2
-ok 1 modprobe
+ok 1 line # 1
 # a note
 ok 2 - rmmod
 """
