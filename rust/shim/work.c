@@ -43,7 +43,7 @@ void neural_shim_queue_exit(void)
 struct neural_shim_work *neural_shim_work_alloc(unsigned int count)
 {
 	return kvcalloc(count, sizeof(struct neural_shim_work),
-		       GFP_KERNEL | __GFP_NOWARN);
+			GFP_KERNEL | __GFP_NOWARN);
 }
 
 void neural_shim_work_free(struct neural_shim_work *works)

@@ -322,6 +322,7 @@ fn sets_are_used_evenly() {
 fn hammer(geometry: Geometry, eviction: Eviction, rounds: u64) {
     let storage = storage(&geometry);
     let hits = AtomicU64::new(0);
+    let ids = if cfg!(miri) { 3 } else { 24 };
     let stop = AtomicBool::new(false);
     let seed = Rng::new().u64();
     std::thread::scope(|scope| {
@@ -332,9 +333,9 @@ fn hammer(geometry: Geometry, eviction: Eviction, rounds: u64) {
                     let cache = Numbered::new(geometry, storage);
                     let mut rng = Rng::seeded(seed + thread);
                     for round in 0..rounds {
-                        let (id, generation) = (rng.below(24), rng.below(3) as u32);
+                        let (id, generation) = (rng.below(ids), rng.below(3) as u32);
                         let now = round * 100;
-                        match cache.lookup(id, generation, now, 5000) {
+                        match cache.lookup(id, generation, now, 50_000) {
                             Lookup::Hit => _ = hits.fetch_add(1, Relaxed),
                             _ => _ = cache.insert(id, generation, now, eviction),
                         }
@@ -346,7 +347,7 @@ fn hammer(geometry: Geometry, eviction: Eviction, rounds: u64) {
             let cache = Numbered::new(geometry, &storage);
             while !stop.load(Relaxed) {
                 cache.cache.clear();
-                std::thread::yield_now();
+                (0..100).for_each(|_| std::thread::yield_now());
             }
         });
         let fine = workers.into_iter().all(|worker| worker.join().is_ok());
@@ -362,7 +363,7 @@ fn hammer(geometry: Geometry, eviction: Eviction, rounds: u64) {
 #[test]
 fn threads_never_see_a_wrong_value() {
     // Under Miri, which checks the memory order: short, for it is slow.
-    let rounds = if cfg!(miri) { 40 } else { 100_000 };
+    let rounds = if cfg!(miri) { 100 } else { 100_000 };
     for eviction in [Eviction::Lru, Eviction::Fifo, Eviction::Random] {
         hammer(Geometry::new(8, 64, 40).unwrap(), eviction, rounds);
         hammer(

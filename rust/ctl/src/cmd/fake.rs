@@ -186,7 +186,7 @@ impl Device for Fake {
                 .config
                 .lines()
                 .filter(|l| l.split(' ').next() != Some(key));
-            net.config = lines.map(|l| format!("{l}\n")).collect::<String>() + text;
+            net.config = lines.flat_map(|l| [l, "\n"]).collect::<String>() + text;
             Ok(())
         })?
     }

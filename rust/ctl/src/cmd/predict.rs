@@ -295,7 +295,8 @@ mod tests {
         let labels = format!("{}\n{}\n{}\n", class[0], class[1], (class[2] + 1) % 3);
         let reference: String = answers
             .iter()
-            .map(|a| format!("{},{},{}\n", a[0] + 0.25, a[1] + 0.25, a[2] + 0.25))
+            .flat_map(|a| [(a[0], ","), (a[1], ","), (a[2], "\n")])
+            .flat_map(|(value, end)| [(value + 0.25).to_string(), end.to_string()])
             .collect();
         let mut args = case.args(CSV);
         args.labels = Some(case.file("y.csv", &labels));
