@@ -278,8 +278,8 @@ pub fn tanh(x: i32) -> i32 {
 /// Softmax over all Q16.16 elements of `data`, in place.
 ///
 /// The largest element is subtracted first, so nothing saturates. The results sum to exactly 1.0;
-/// each is within one unit in the last place (2^-16) of the exact value, and a larger input never
-/// gets a smaller result.
+/// each is within 1.001 units in the last place (2^-16) of the exact value. A larger input never gets
+/// a smaller result, unless both are below one unit.
 ///
 /// For the exact sum, all results are rounded down and the units that are then missing go to the
 /// elements with the largest remainders (among equal remainders, to those that stand first).
