@@ -55,8 +55,9 @@ shell: ## a guest with the module, the models and the tools, and a prompt
 	@qemu/guest stock --shell
 
 .PHONY: bench
-bench: ## measure the same crates natively, with the tools of this machine
+bench: ## native times beside ONNX Runtime and LiteRT; instructions in the guest
 	@tests/bench/run.sh
+	@tests/bench/icount.sh
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each, natively

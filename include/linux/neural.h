@@ -21,7 +21,10 @@
 /* A node argument: follow the module parameters neural_numa_policy and neural_numa_node. */
 #define NEURAL_NODE_POLICY (-1)
 
-/* Multiply-accumulates above which a prediction needs a context that may sleep. */
+/*
+ * The cost above which a prediction needs a context that may sleep, in
+ * multiply-accumulates; activations count for what takes as long.
+ */
 #define NEURAL_ATOMIC_MACS (1U << 18)
 
 /* Q16.16 from a constant integer, and back with rounding towards minus infinity. */
@@ -171,8 +174,8 @@ int neural_network_configure(struct neural_network *nn, const char *line);
  *
  * Allocates nothing and takes no lock that a load, a replacement or a change of settings holds.
  *
- * Context: Any but NMI, for a network of at most NEURAL_ATOMIC_MACS multiply-accumulates; it runs
- * with preemption off. A costlier one needs a caller that may sleep, and runs preemptible. With a
+ * Context: Any but NMI, for a network that costs at most NEURAL_ATOMIC_MACS; it runs with
+ * preemption off. A costlier one needs a caller that may sleep, and runs preemptible. With a
  * CPU mask set, a caller on another CPU must be a task with interrupts on.
  * Return: 0; -EAGAIN when the network is too costly for a caller that may not sleep; -EXDEV when
  * the CPU is not allowed and the caller cannot wait for another one; -ENXIO when no allowed CPU is

@@ -328,7 +328,7 @@ fn optional_name(name: &[u8; 32]) -> Outcome<Option<Name>> {
     if name[0] == 0 {
         return Ok(None);
     }
-    Name::new(name).map(Some)
+    Name::from_field(name).map(Some)
 }
 
 #[inline(never)]
@@ -342,7 +342,7 @@ fn load(load: &mut uabi::Load) -> Outcome {
 
 #[inline(never)]
 fn replace(load: &mut uabi::Load) -> Outcome {
-    let name = Name::new(&load.name)?;
+    let name = Name::from_field(&load.name)?;
     let network = registry::by_name(&name)?;
     with_file(load, Some(&name), |bytes| {
         registry::replace(&network, bytes)
@@ -354,14 +354,14 @@ fn replace(load: &mut uabi::Load) -> Outcome {
 #[inline(never)]
 fn unload(request: &mut uabi::Name) -> Outcome {
     zero("reserved", request.reserved.into())?;
-    request.id = registry::unload(&Name::new(&request.name)?)?;
+    request.id = registry::unload(&Name::from_field(&request.name)?)?;
     Ok(())
 }
 
 #[inline(never)]
 fn find(request: &mut uabi::Name) -> Outcome {
     zero("reserved", request.reserved.into())?;
-    request.id = registry::by_name(&Name::new(&request.name)?)?.id;
+    request.id = registry::by_name(&Name::from_field(&request.name)?)?.id;
     Ok(())
 }
 

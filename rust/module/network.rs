@@ -94,15 +94,21 @@ const FOLLOW: u32 = u32::MAX;
 pub(crate) struct Name([u8; NAME_LEN]);
 
 impl Name {
-    /// Checks a name, which may be followed by NULs.
+    /// Checks a name.
     pub(crate) fn new(text: &[u8]) -> Outcome<Self> {
-        let text = text.split(|&b| b == 0).next().unwrap_or(&[]);
         let text = name::check(text).map_err(|error| Failure::from_core(error, Kind::Model))?;
         let mut name = [0; NAME_LEN];
         if let Some(place) = name.get_mut(..text.len()) {
             place.copy_from_slice(text.as_bytes());
         }
         Ok(Name(name))
+    }
+
+    /// Checks a name as the user ABI has it: padded with NULs, and nothing after them.
+    pub(crate) fn from_field(field: &[u8; NAME_LEN]) -> Outcome<Self> {
+        let text = name::from_field(field);
+        text.map_err(|error| Failure::from_core(error, Kind::Model))?;
+        Ok(Name(*field))
     }
 
     /// All bytes, as the user ABI has them.

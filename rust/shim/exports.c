@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Exports the API of <linux/neural.h>, whose functions are written in Rust
- * (rust/module/capi.rs). Including the header holds the names together; the
+ * (rust/module/sys/capi.rs). Including the header holds the names together; the
  * signatures are held together by tests/kunit/neural_test.c, which calls them.
  */
 #include <linux/build_bug.h>

@@ -165,6 +165,10 @@ static void test_load(void)
 	refused("a name without its NUL is refused", NEURAL_IOC_LOAD, &load,
 		EINVAL, "name");
 	load = load_request("x");
+	load.name[5] = 'y';
+	refused("a name with something behind its NUL is refused",
+		NEURAL_IOC_LOAD, &load, EINVAL, "name");
+	load = load_request("x");
 	load.flags = 0x80;
 	refused("an unknown flag is refused", NEURAL_IOC_LOAD, &load, EINVAL,
 		"flags");
