@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 57
+ktap_plan 54
 
 make_models
 modprobe neural neural_models=digits

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 38
+ktap_plan 35
 
 make_models
 for bad in neural_numa_policy=3 neural_cache_timeout_ms=x neural_enable_simd=2; do
