@@ -176,7 +176,9 @@ int neural_network_configure(struct neural_network *nn, const char *line);
  *
  * Context: Any but NMI, for a network that costs at most NEURAL_ATOMIC_MACS; it runs with
  * preemption off. A costlier one needs a caller that may sleep, and runs preemptible. With a
- * CPU mask set, a caller on another CPU must be a task with interrupts on.
+ * CPU mask set, a caller on another CPU must be a task with interrupts on; if it
+ * may not sleep, it waits for an interrupt there, so it must hold no lock that
+ * others take with interrupts off.
  * Return: 0; -EAGAIN when the network is too costly for a caller that may not sleep; -EXDEV when
  * the CPU is not allowed and the caller cannot wait for another one; -ENXIO when no allowed CPU is
  * online; -EBUSY from an NMI or from within a prediction; -EINTR when a signal came during a
@@ -202,6 +204,8 @@ struct neural_batch *neural_batch_create(unsigned int batch_size,
  * neural_batch_predict() - predict all samples of a batch
  * @nn: the network
  * @batch: the batch; from neural_batch_create(), its pointers unchanged
+ *
+ * A batch is used by one caller at a time.
  *
  * With at least as many samples as the setting batch_spread says, all allowed CPUs take part.
  *
