@@ -47,7 +47,7 @@ says_one_line() {
 	fi
 }
 
-ktap_plan 9
+ktap_plan 10
 says_one_line "no root" "needs root" \
 	env PATH="$(machine_where id 'echo 1000')" "$top/qemu/mkroot"
 says_one_line "no apt" "no apt here" \
@@ -87,4 +87,9 @@ wait "$holder" 2>/dev/null
 	kill -9 $PPID')" "$top/qemu/mkroot" >/dev/null || :; } 2>/dev/null
 same "an unfinished build root stays apart" "tmp.root" \
 	"$(cd "$NEURAL_CACHE" && find . -maxdepth 1 -name '*root*' | sed 's,^\./,,; s/\.[0-9]*$//')"
-rm -rf "$work"
+
+# Where a clone was made must not matter.
+below_tmp=$(mktemp -d /tmp/neural.XXXXXX)
+same "the build root sees a directory below /tmp" "$below_tmp" \
+	"$(cd "$below_tmp" && env -u NEURAL_CACHE "$top/qemu/inroot" pwd 2>&1)"
+rm -rf "$below_tmp" "$work"
