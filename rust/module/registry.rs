@@ -8,8 +8,6 @@
 //! sums and texts). Context of everything that changes: task, may sleep.
 
 use kernel::{
-    device::Device,
-    faux,
     firmware::Firmware,
     global_lock,
     prelude::*,
@@ -17,10 +15,7 @@ use kernel::{
         CStr,
         CString, //
     },
-    sync::{
-        aref::ARef,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 use neural_core::{
     nnm,
@@ -44,6 +39,7 @@ use crate::{
     sys::{
         buf,
         debugfs::Dir,
+        faux::FauxDevice,
         rcu::RcuArc,
         trace, //
     }, //
@@ -64,7 +60,7 @@ struct Lifecycle {
     dirs: KVVec<(u32, Dir)>,
     /// The directory of the module; dropped after those in it.
     root: Option<Dir>,
-    device: Option<faux::Registration>,
+    device: Option<FauxDevice>,
 }
 
 /// What outlives requests and networks.
@@ -106,7 +102,7 @@ impl Registry {
             NOTES.init();
         }
         // Firmware is requested for a device; this one is there before any file can be opened.
-        LIFECYCLE.lock().device = Some(faux::Registration::new(c"neural", None)?);
+        LIFECYCLE.lock().device = Some(FauxDevice::new(c"neural")?);
         Ok(Registry(()))
     }
 
@@ -310,14 +306,7 @@ pub(crate) fn with_firmware<T>(
     let text = name.as_str();
     let path = CString::try_from_fmt(fmt!("neural/{text}.nnm"))
         .map_err(|_| Failure::memory("a path", 64))?;
-    let device: Option<ARef<Device>> = {
-        let lifecycle = LIFECYCLE.lock();
-        let device = lifecycle.device.as_ref();
-        device.map(|faux| {
-            let device: &Device = faux.as_ref();
-            device.into()
-        })
-    };
+    let device = LIFECYCLE.lock().device.as_ref().map(FauxDevice::device);
     let firmware = match device {
         Some(device) => Firmware::request_nowarn(&path, &device),
         None => Err(ENODEV),

@@ -11,6 +11,7 @@ pub(crate) mod capi;
 pub(crate) mod chardev;
 pub(crate) mod cpu;
 pub(crate) mod debugfs;
+pub(crate) mod faux;
 mod ffi;
 pub(crate) mod param;
 pub(crate) mod percpu;

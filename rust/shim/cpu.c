@@ -96,6 +96,11 @@ unsigned int neural_shim_nr_node_ids(void)
 	return nr_node_ids;
 }
 
+int neural_shim_call_on(unsigned int cpu, void (*fn)(void *), void *arg)
+{
+	return smp_call_function_single(cpu, fn, arg, true);
+}
+
 void neural_shim_cond_resched(void)
 {
 	cond_resched();

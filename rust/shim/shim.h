@@ -33,6 +33,7 @@ int neural_shim_cpu_to_node(unsigned int cpu);
 int neural_shim_numa_node_id(void);
 bool neural_shim_node_has_memory(int node);
 unsigned int neural_shim_nr_node_ids(void);
+int neural_shim_call_on(unsigned int cpu, void (*fn)(void *), void *arg);
 void neural_shim_cond_resched(void);
 bool neural_shim_fatal_signal_pending(void);
 int neural_shim_cpulist_parse(const char *list, unsigned long *bits,

@@ -22,6 +22,7 @@ use kernel::{
     }, //
 };
 
+use super::ffi;
 use crate::control::Handle;
 
 /// What an open file does.
@@ -48,7 +49,7 @@ struct Operations(bindings::file_operations);
 unsafe impl Sync for Operations {}
 
 static OPERATIONS: Operations = Operations(bindings::file_operations {
-    owner: crate::THIS_MODULE.as_ptr(),
+    owner: ffi::this_module(),
     open: Some(open),
     release: Some(release),
     unlocked_ioctl: Some(ioctl),

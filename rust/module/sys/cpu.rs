@@ -195,7 +195,7 @@ pub(crate) fn call_on<F: FnMut() + Send>(cpu: usize, func: &mut F) -> Result {
     let arg: *mut F = func;
     // SAFETY: `arg` outlives the call, which waits for `call` to end.
     kernel::error::to_result(unsafe {
-        bindings::smp_call_function_single(i32::try_from(cpu)?, Some(call::<F>), arg.cast(), 1)
+        ffi::neural_shim_call_on(u32::try_from(cpu)?, call::<F>, arg.cast())
     })
 }
 

@@ -27,6 +27,7 @@ use kernel::{
     }, //
 };
 
+use super::ffi;
 use crate::debugfs::Entry;
 
 /// A directory, removed with all below it when dropped.
@@ -51,7 +52,7 @@ struct Operations(bindings::file_operations);
 unsafe impl Sync for Operations {}
 
 static OPERATIONS: Operations = Operations(bindings::file_operations {
-    owner: crate::THIS_MODULE.as_ptr(),
+    owner: ffi::this_module(),
     open: Some(open),
     read: Some(bindings::seq_read),
     write: Some(write),

@@ -2,12 +2,15 @@
 
 //! The functions of `rust/shim/shim.h`, declared by hand: bindgen is not run for this module.
 
-use kernel::ffi::{
-    c_char,
-    c_int,
-    c_uint,
-    c_ulong,
-    c_void, //
+use kernel::{
+    bindings,
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_ulong,
+        c_void, //
+    }, //
 };
 
 /// `struct page`, only ever seen behind a pointer.
@@ -20,6 +23,22 @@ pub(super) struct Page {
 #[repr(C)]
 pub(super) struct Work {
     _opaque: [u8; 0],
+}
+
+/// `struct module`, only ever seen behind a pointer.
+#[repr(C)]
+struct Module {
+    _opaque: [u8; 0],
+}
+
+unsafe extern "C" {
+    static __this_module: Module;
+}
+
+/// `THIS_MODULE`, to own files. What the `module!` macro makes of it has another name and place in
+/// each kernel; the symbol is the same in all.
+pub(super) const fn this_module() -> *mut bindings::module {
+    (&raw const __this_module).cast_mut().cast()
 }
 
 pub(super) const CONTEXT_TASK: c_uint = 0;
@@ -40,6 +59,11 @@ unsafe extern "C" {
     pub(super) safe fn neural_shim_numa_node_id() -> c_int;
     pub(super) safe fn neural_shim_node_has_memory(node: c_int) -> bool;
     pub(super) safe fn neural_shim_nr_node_ids() -> c_uint;
+    pub(super) fn neural_shim_call_on(
+        cpu: c_uint,
+        func: unsafe extern "C" fn(*mut c_void),
+        arg: *mut c_void,
+    ) -> c_int;
     pub(super) safe fn neural_shim_cond_resched();
     pub(super) safe fn neural_shim_fatal_signal_pending() -> bool;
     pub(super) safe fn neural_shim_migrate_disable();
