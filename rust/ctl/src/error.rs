@@ -34,11 +34,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// `what` was refused because of `why`.
+    ///
+    /// Lines of the kernel begin with the word for what was asked, which is not said twice.
     pub fn refused(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        let (what, why) = (what.to_string(), why.to_string());
         Self {
             kind: Kind::Refused,
-            what: one_line(&what.to_string()),
-            why: one_line(&why.to_string()),
+            what: one_line(&what),
+            why: one_line(after(&why, &what).unwrap_or(&why)),
             errno: None,
         }
     }
@@ -103,7 +106,10 @@ impl Error {
     /// The same failure, seen from `outer`, of which it was a part.
     #[must_use]
     pub fn within(mut self, outer: impl fmt::Display) -> Self {
-        self.what = format!("{}: {}", one_line(&outer.to_string()), self.what);
+        let outer = one_line(&outer.to_string());
+        if self.what != outer && after(&self.what, &outer).is_none() {
+            self.what = format!("{outer}: {}", self.what);
+        }
         self
     }
 }
@@ -119,6 +125,11 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What stands in `line` after `word` and a colon, if it begins with them.
+fn after<'a>(line: &'a str, word: &str) -> Option<&'a str> {
+    line.strip_prefix(word)?.strip_prefix(": ")
+}
 
 /// Names out of a hostile file must not break the line or drive the terminal.
 fn one_line(s: &str) -> String {
@@ -150,6 +161,20 @@ mod tests {
         let e = Error::errno("load", "", Errno::ENOMEM);
         assert!(e.to_string().ends_with(" (ENOMEM)"));
         assert!(e.to_string().len() > "load:  (ENOMEM)".len());
+    }
+
+    #[test]
+    fn no_word_is_said_twice() {
+        let e = Error::errno("config", "config: 'speed' is no key", Errno::EINVAL);
+        assert_eq!(e.to_string(), "config: 'speed' is no key (EINVAL)");
+        let e = Error::errno("predict", "predict: no CPU", Errno::ENXIO).within("digits");
+        assert_eq!(e.to_string(), "digits: predict: no CPU (ENXIO)");
+        assert_eq!(e.clone().within("digits").to_string(), e.to_string());
+        let e = Error::refused("x.csv", "is empty").within("x.csv");
+        assert_eq!(e.to_string(), "x.csv: is empty");
+        // A word that only begins like it stays.
+        let e = Error::refused("model", "models: none").within("mod");
+        assert_eq!(e.to_string(), "mod: model: models: none");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What goes to the user: tables, numbers for people, progress.
 
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
@@ -81,16 +81,62 @@ pub fn percent(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// A progress bar on standard error, unless that is no terminal.
-pub fn progress(length: u64, what: &'static str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(10));
+/// Work that ends sooner shows no progress bar.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A progress bar on standard error, unless that is no terminal or the work ends at once.
+pub struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+    done: u64,
+    length: u64,
+    shown: bool,
+}
+
+/// Begins work of `length` steps.
+pub fn progress(length: u64, what: &'static str) -> Progress {
+    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::hidden());
     let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}");
     if let Ok(style) = style {
         bar.set_style(style);
     }
     bar.set_message(what);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
+    Progress {
+        bar,
+        begun: Instant::now(),
+        done: 0,
+        length,
+        shown: false,
+    }
+}
+
+impl Progress {
+    /// `steps` more are done.
+    pub fn add(&mut self, steps: u64) {
+        self.set(self.done.saturating_add(steps));
+    }
+
+    /// `done` steps are done in all.
+    pub fn set(&mut self, done: u64) {
+        self.done = done;
+        self.bar.set_position(done);
+        if !self.shown && self.due(self.begun.elapsed()) {
+            self.shown = true;
+            self.bar
+                .set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            self.bar.enable_steady_tick(Duration::from_millis(200));
+        }
+    }
+
+    fn due(&self, elapsed: Duration) -> bool {
+        elapsed >= PATIENCE && self.done < self.length
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +154,22 @@ mod tests {
         assert_eq!(nanoseconds(90_000_000_000), "90.0 s");
         assert_eq!(percent(1, 0), 0.0);
         assert_eq!(percent(1, 8), 12.5);
+    }
+
+    #[test]
+    fn a_bar_is_shown_only_where_there_is_something_to_wait_for() {
+        let mut single = progress(1, "x");
+        assert!(single.bar.is_hidden() && !single.due(PATIENCE / 2));
+        single.add(1);
+        assert!(!single.due(PATIENCE * 9) && !single.shown);
+        let mut many = progress(1000, "x");
+        many.add(3);
+        many.add(4);
+        assert_eq!(many.bar.position(), 7);
+        assert!(!many.due(PATIENCE / 2) && many.due(PATIENCE));
+        many.begun = many.begun.checked_sub(PATIENCE).unwrap();
+        many.set(8);
+        assert!(many.shown);
     }
 
     #[test]

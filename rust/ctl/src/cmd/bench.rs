@@ -88,7 +88,7 @@ pub(super) fn run<D: Device>(
     out: &mut dyn Write,
 ) -> Result<()> {
     let info = open()?.info(&args.net)?;
-    let bar = out::progress((args.seconds * 10.0) as u64, "measuring"); // CAST: tenths of a second
+    let mut bar = out::progress((args.seconds * 10.0) as u64, "measuring"); // CAST: tenths of a second
     let stop = AtomicBool::new(false);
     let started = Instant::now();
     let (total, elapsed) = std::thread::scope(|scope| -> Result<_> {
@@ -108,7 +108,7 @@ pub(super) fn run<D: Device>(
         while !stop.load(Ordering::Relaxed) && Instant::now() < end {
             let left = end.saturating_duration_since(Instant::now());
             std::thread::sleep(left.min(Duration::from_millis(50)));
-            bar.set_position((started.elapsed().as_secs_f64() * 10.0) as u64);
+            bar.set((started.elapsed().as_secs_f64() * 10.0) as u64);
         }
         stop.store(true, Ordering::Relaxed);
         let elapsed = started.elapsed();
@@ -121,7 +121,7 @@ pub(super) fn run<D: Device>(
         }
         Ok((total, elapsed))
     })?;
-    bar.finish_and_clear();
+    drop(bar);
     report(args, &total, elapsed, out)
 }
 

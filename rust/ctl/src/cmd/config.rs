@@ -98,7 +98,7 @@ mod tests {
     fn refusals_come_through() {
         let fake = Fake::with("tiny");
         let e = config(&fake, Some("speed"), &["9"], false).unwrap_err();
-        assert_eq!(e.to_string(), "config: config: 'speed' is no key (EINVAL)");
+        assert_eq!(e.to_string(), "config: 'speed' is no key (EINVAL)");
         assert!(config(&fake, Some("speed"), &[], false)
             .unwrap_err()
             .to_string()

@@ -39,9 +39,9 @@ pub(super) fn convert(args: &cli::Convert, out: &mut dyn Write) -> Result<()> {
         Some(path) => {
             let samples =
                 Table::read(path)?.with_cols(converted.network.inputs(), "the network")?;
-            let bar = out::progress(samples.rows as u64, "comparing");
-            let compared = converted.compare(&samples, || bar.inc(1));
-            bar.finish_and_clear();
+            let mut bar = out::progress(samples.rows as u64, "comparing");
+            let compared = converted.compare(&samples, || bar.add(1));
+            drop(bar);
             Some(compared?)
         }
         None => None,

@@ -55,7 +55,7 @@ pub(super) fn run(
     };
     let input = samples.quantise()?;
     let mut output = vec![0i32; samples.rows.saturating_mul(to)];
-    let bar = out::progress(samples.rows as u64, "predicting");
+    let mut bar = out::progress(samples.rows as u64, "predicting");
     let chunk = args.batch as usize;
     for (x, y) in input
         .chunks(chunk * from)
@@ -65,9 +65,9 @@ pub(super) fn run(
         let count = u32::try_from(count).map_err(|e| Error::refused("predict", e))?;
         dev.predict(info.id, args.batch > 1, count, x, y)
             .map_err(|e| e.within(&args.net))?;
-        bar.inc(u64::from(count));
+        bar.add(u64::from(count));
     }
-    bar.finish_and_clear();
+    drop(bar);
     let summary = Summary::new(&output, to, labels.as_deref(), reference.as_ref());
     match (args.summary, args.output) {
         (true, Format::Csv) => summary.write(out).map_err(out::failed),

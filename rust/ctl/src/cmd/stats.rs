@@ -2,98 +2,65 @@
 
 //! `stats`: the statistics of a network, or of all.
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io::Write;
 
-use serde_json::{json, Map, Value};
+use neural_core::stats::Snapshot;
+use serde_json::Value;
 
 use crate::cli;
 use crate::dev::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::out;
 use crate::uapi;
 
 /// `stats`
 pub(super) fn run(dev: &dyn Device, args: &cli::Stats, out: &mut dyn Write) -> Result<()> {
-    let (id, name) = match &args.net {
-        Some(name) => (dev.find(name)?, name.as_str()),
-        None => (uapi::ID_TOTAL, "all networks"),
+    let id = match &args.net {
+        Some(name) => dev.find(name)?,
+        None => uapi::ID_TOTAL,
     };
-    let stats = dev.stats(id)?;
+    let name = args.net.as_deref().unwrap_or_default();
+    let stats = snapshot(&dev.stats(id)?);
+    let mut text = String::new();
     if args.json {
-        out::json(out, &to_json(args.net.as_deref(), &stats))
-    } else {
-        write(name, &stats, out).map_err(out::failed)
+        stats.write_json(name, id, &mut text).map_err(failed)?;
+        let document: Value = serde_json::from_str(&text).map_err(failed)?;
+        return out::json(out, &document);
     }
+    match &args.net {
+        Some(name) => text.push_str(&format!("network: {name}\nid: {id}\n")),
+        None => text.push_str(&format!("networks: {}\n", dev.query()?.networks)),
+    }
+    stats.write_text(&mut text).map_err(failed)?;
+    out.write_all(text.as_bytes()).map_err(out::failed)
 }
 
-/// The counters, by the names they have in the ABI.
-fn counters(s: &uapi::Stats) -> [(&'static str, u64); 12] {
-    [
-        ("predictions", s.predictions),
-        ("batches", s.batches),
-        ("cache_hits", s.cache_hits),
-        ("cache_misses", s.cache_misses),
-        ("cache_expired", s.cache_expired),
-        ("simd_ops", s.simd_ops),
-        ("total_ns", s.total_ns),
-        ("p50_ns", s.p50_ns),
-        ("p99_ns", s.p99_ns),
-        ("p999_ns", s.p999_ns),
-        ("memory_bytes", s.memory_bytes),
-        ("memory_peak_bytes", s.memory_peak_bytes),
-    ]
+fn failed(e: impl fmt::Display) -> Error {
+    Error::refused("stats", e)
+}
+
+/// The statistics as the module writes them to its own files, so that both have the same keys and
+/// the same derived values.
+fn snapshot(s: &uapi::Stats) -> Snapshot {
+    let mut snapshot = Snapshot::ZERO;
+    snapshot.predictions = s.predictions;
+    snapshot.batches = s.batches;
+    snapshot.cache_hits = s.cache_hits;
+    snapshot.cache_misses = s.cache_misses;
+    snapshot.cache_expired = s.cache_expired;
+    snapshot.simd_ops = s.simd_ops;
+    snapshot.total_ns = s.total_ns;
+    snapshot.memory_bytes = s.memory_bytes;
+    snapshot.memory_peak_bytes = s.memory_peak_bytes;
+    snapshot.errors = s.errors;
+    snapshot.histogram = s.histogram;
+    snapshot
 }
 
 /// Cache hits in percent of all look-ups.
 pub(super) fn hit_rate(s: &uapi::Stats) -> f64 {
     out::percent(s.cache_hits, s.cache_hits.saturating_add(s.cache_misses))
-}
-
-fn average_ns(s: &uapi::Stats) -> u64 {
-    s.total_ns.checked_div(s.predictions).unwrap_or(0)
-}
-
-fn write(name: &str, s: &uapi::Stats, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "network: {name}")?;
-    for (key, value) in counters(s) {
-        writeln!(out, "{key}: {value}")?;
-    }
-    writeln!(out, "average_ns: {}", average_ns(s))?;
-    writeln!(out, "cache_hit_percent: {:.2}", hit_rate(s))?;
-    for (kind, n) in uapi::ERR_NAMES.iter().zip(s.errors) {
-        writeln!(out, "errors_{kind}: {n}")?;
-    }
-    for (i, n) in s.histogram.iter().enumerate().filter(|(_, n)| **n != 0) {
-        let from = if i == 0 { 0 } else { 1u64 << i };
-        if i + 1 == uapi::HIST_BUCKETS {
-            writeln!(out, "histogram {} and more: {n}", out::nanoseconds(from))?;
-        } else {
-            writeln!(
-                out,
-                "histogram {} to {}: {n}",
-                out::nanoseconds(from),
-                out::nanoseconds(2 << i)
-            )?;
-        }
-    }
-    Ok(())
-}
-
-fn to_json(name: Option<&str>, s: &uapi::Stats) -> Value {
-    let mut map = Map::new();
-    map.insert("network".to_owned(), json!(name));
-    map.insert("id".to_owned(), json!(s.id));
-    for (key, value) in counters(s) {
-        map.insert(key.to_owned(), json!(value));
-    }
-    let errors: Map<String, Value> = uapi::ERR_NAMES
-        .iter()
-        .zip(s.errors)
-        .map(|(kind, n)| ((*kind).to_owned(), json!(n)))
-        .collect();
-    map.insert("errors".to_owned(), Value::Object(errors));
-    map.insert("histogram".to_owned(), json!(s.histogram.as_slice()));
-    Value::Object(map)
 }
 
 #[cfg(test)]
@@ -117,41 +84,58 @@ mod tests {
         let text = stats(&fake, Some("tiny"), false).unwrap();
         for line in [
             "network: tiny",
+            "id: 1",
             "predictions: 2",
             "average_ns: 750",
-            "cache_hit_percent: 75.00",
+            "cache_hit_rate_percent: 75.00",
             "errors_model: 2",
-            "histogram 512 ns to 1.0 us: 5",
+            "histogram_ns 512-1023: 5",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
         assert!(stats(&fake, None, false)
             .unwrap()
-            .starts_with("network: all networks\n"));
+            .starts_with("networks: 1\npredictions: "));
         assert!(stats(&fake, Some("none"), false).is_err());
     }
 
     #[test]
-    fn json_has_the_names_of_the_abi() {
+    fn json_is_what_the_module_writes_to_its_own_file() {
         let fake = Fake::with("tiny");
         let v: Value = serde_json::from_str(&stats(&fake, Some("tiny"), true).unwrap()).unwrap();
-        assert_eq!(v["p99_ns"], 700);
+        let of_kernel = snapshot(&fake.stats(1).unwrap());
+        let mut text = String::new();
+        of_kernel.write_json("tiny", 1, &mut text).unwrap();
+        assert_eq!(v, serde_json::from_str::<Value>(&text).unwrap());
+        assert_eq!((&v["name"], &v["id"]), (&"tiny".into(), &1.into()));
+        assert_eq!(v["cache_hit_rate_percent"], 75.0);
+        assert_eq!(v["p99_ns"], 1024);
         assert_eq!(v["errors"]["model"], 2);
         assert_eq!(v["histogram"].as_array().unwrap().len(), uapi::HIST_BUCKETS);
         let all: Value = serde_json::from_str(&stats(&fake, None, true).unwrap()).unwrap();
-        assert!(all["network"].is_null());
+        assert_eq!((&all["name"], &all["id"]), (&"".into(), &0.into()));
     }
 
     #[test]
-    fn the_ends_of_the_histogram_have_their_own_words() {
-        let mut s = uapi::Stats::default();
-        s.histogram[0] = 1;
-        s.histogram[uapi::HIST_BUCKETS - 1] = 2;
-        let mut out = Vec::new();
-        write("x", &s, &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        assert!(text.contains("histogram 0 ns to 2 ns: 1\n"), "{text}");
-        assert!(text.contains("histogram 549.8 s and more: 2\n"), "{text}");
-        assert!(text.contains("average_ns: 0\n"), "{text}");
+    fn every_counter_of_the_abi_is_shown() {
+        let mut s = uapi::Stats {
+            predictions: 101,
+            batches: 102,
+            cache_hits: 103,
+            cache_misses: 104,
+            cache_expired: 105,
+            simd_ops: 106,
+            total_ns: 107,
+            memory_bytes: 108,
+            memory_peak_bytes: 109,
+            ..Default::default()
+        };
+        s.errors = [111, 112, 113, 114, 115, 116];
+        s.histogram[uapi::HIST_BUCKETS - 1] = 121;
+        let mut text = String::new();
+        snapshot(&s).write_text(&mut text).unwrap();
+        for n in (101..110).chain(111..117).chain([121]) {
+            assert!(text.contains(&format!(": {n}\n")), "{n} in {text}");
+        }
     }
 }
