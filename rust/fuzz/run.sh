@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Runs a fuzz target: run.sh TARGET [SECONDS [LIBFUZZER OPTIONS]]; the targets are "model" and "line".
+# Runs a fuzz target: run.sh TARGET [SECONDS [LIBFUZZER OPTIONS]]; a target is a file in targets/.
 #
 # Needs a C++ compiler for libFuzzer. Any stable rustc will do: coverage is a pass of LLVM. What was
 # found interesting stays in ../target/fuzz/corpus/TARGET, what made a target fail in
@@ -27,10 +27,18 @@ cargo build --quiet --release --target "$triple" --target-dir "$out" --bin "$tar
 
 corpus=$out/corpus/$target
 mkdir -p "$corpus"
-if [ "$target" = model ] && [ -z "$(ls "$corpus")" ]; then
-	# Coverage starts behind the header: files to begin with.
-	env -u RUSTFLAGS cargo run --quiet --manifest-path ../Cargo.toml -p neural_core \
-		--example seeds -- "$corpus"
+# Files to begin with, for the targets that would take long to find one.
+if [ -z "$(ls "$corpus")" ]; then
+	case $target in
+	model)
+		# Coverage starts behind the header.
+		env -u RUSTFLAGS cargo run --quiet --manifest-path ../Cargo.toml -p neural_core \
+			--example seeds -- "$corpus"
+		;;
+	onnx)
+		find ../../tests/vectors/onnx -name '*.onnx' -size -8k -exec cp {} "$corpus" \;
+		;;
+	esac
 fi
 exec "$out/$triple/release/$target" -max_total_time="$seconds" -max_len=16384 -timeout=10 \
 	-artifact_prefix="$out/$target-" "$@" "$corpus"
