@@ -7,7 +7,8 @@
 DIR holds its published files: 422 rows of 5 features, already normalised by the mean and standard deviation that are
 given beside them (input.csv), the class of each, 0..3 (output.csv), and three dense layers, 5-15-5-4 with a sigmoid
 after the first two (linear{0,1,2}_{w,bias}.csv). A field is 16 bytes wide, `-0000000.393029`, and ends in a space or a
-newline. The files are not part of this tree; where DIR is not there the script says so and exits with status 4, a skip.
+newline. The files are not part of this tree; where DIR is not there the script says that it is skipped. Its status is
+then 4 if DIR or OUT was given, and 0 if nothing was asked for, as when all makers of vectors are run one after another.
 
 The last layer is left linear: its values are -54..54, and a sigmoid would make several of them the same 1.0.
 With -o it writes kml.onnx, kml_input.npy, kml_input.csv, kml_label.npy, kml_label.csv, kml_samples.csv and
@@ -67,11 +68,12 @@ def main() -> int:
     )
     parser.add_argument("-o", "--out", type=Path, metavar="OUT", help="folder to write to (default: write nothing)")
     args = parser.parse_args()
+    asked = args.dir is not None or args.out is not None
     if args.dir is None and os.environ.get("NEURAL_DATA"):
         args.dir = Path(os.environ["NEURAL_DATA"]) / "kml-readahead"
     if args.dir is None or not args.dir.is_dir():
         print(f"SKIP: readahead classifier: {args.dir or 'NEURAL_DATA'} is not there")
-        return SKIP
+        return SKIP if asked else 0
 
     x = read_fields(args.dir / "input.csv", ROWS, DIMS[0]).astype(np.float32)
     label = read_fields(args.dir / "output.csv", ROWS, 1).ravel()
