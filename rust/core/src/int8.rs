@@ -13,14 +13,18 @@
 //! Slices may be longer than what is used; what lies behind is not looked at, but vector code may read
 //! (never write) up to [`SLACK`] bytes behind the used part of `x`, which the plan provides.
 
+mod exp;
+mod lstm;
 pub mod lut;
 mod matrix;
+pub mod pack;
 mod pool;
 mod requant;
 mod softmax;
 mod sum;
 
-pub use self::matrix::{depthwise, gemm};
+pub use self::lstm::{lstm_cell, lstm_step, sigmoid16, tanh16};
+pub use self::matrix::{depthwise, gemm, gemm16};
 pub use self::pool::{average_pool, max_pool};
 pub use self::requant::{multiply, rounding_shift, Multiplier};
 pub use self::softmax::softmax;
@@ -40,6 +44,15 @@ pub const LANES: usize = 16;
 
 /// Neighbouring inputs of a row that lie beside each other in packed weights.
 pub const GROUP: usize = 4;
+
+/// Rows of the panel of packed weights that starts when `rows` are left.
+pub const fn panel_rows(rows: usize) -> usize {
+    if rows < PANEL {
+        rows.next_multiple_of(LANES)
+    } else {
+        PANEL
+    }
+}
 
 /// How a sum becomes a code again: `multiply(sum)`, plus `zero`, limited to `min..=max`.
 ///
@@ -107,6 +120,30 @@ pub struct Gemm<'a> {
     pub bias: &'a [u8],
     /// From sums to codes.
     pub requant: Requant<'a>,
+}
+
+/// Matrix product whose results have 16 bits: one position, one segment at 0, no zero point.
+///
+/// `y[r] = saturate(multiply(bias[r] + sum over i: x[i] * w[r, i]))`, with weights, biases, multipliers
+/// and shifts as in [`Gemm`].
+#[derive(Debug)]
+pub struct Gemm16<'a> {
+    /// Biased codes.
+    pub x: &'a [u8],
+    /// `i16` little endian, overwritten.
+    pub y: &'a mut [u8],
+    /// Outputs.
+    pub n: usize,
+    /// Inputs.
+    pub k: usize,
+    /// Packed weights.
+    pub w: &'a [u8],
+    /// Folded biases.
+    pub bias: &'a [u8],
+    /// Multipliers.
+    pub mult: &'a [u8],
+    /// Shifts.
+    pub shift: &'a [u8],
 }
 
 /// Depthwise convolution: every channel has its own window.
@@ -186,8 +223,8 @@ pub struct Pool<'a> {
 
 /// Sum or difference of two tensors with different scales.
 ///
-/// `y = clamp(zero + multiply(multiply((a - a_zero) << 20) + multiply((b - b_zero) << 20)))`; a
-/// negative multiplier of `b` makes a difference. Operands that are shorter than `y` repeat.
+/// `y = clamp(zero + multiply(multiply((a - a_zero) << 20) + multiply((b - b_zero) << 20)))`, with a
+/// minus between the two for a difference. If `b` is shorter than `a` it repeats.
 #[derive(Debug)]
 pub struct Add<'a> {
     /// Biased codes.
@@ -249,7 +286,7 @@ pub struct Mean<'a> {
     pub y_scale: (i32, Multiplier),
 }
 
-/// Softmax over each row of `x[rows, n]`; the result has the scale 2^-8 and the zero point -128.
+/// Softmax over each row of `x[rows, n]`, at most 4096 elements; the result has the scale 2^-8 and the zero point -128.
 #[derive(Debug)]
 pub struct Softmax<'a> {
     /// Biased codes.
@@ -258,8 +295,85 @@ pub struct Softmax<'a> {
     pub y: &'a mut [u8],
     /// Elements of a row.
     pub n: usize,
-    /// `beta * scale` of the input as Q5.26: multiplier and shift to the left.
+    /// `beta * scale` of the input as Q5.26, at least 1: it shifts to the left or not at all.
     pub beta: Multiplier,
     /// The difference to the maximum, in codes, below which an element counts as 0; negative or 0.
     pub diff_min: i32,
+}
+
+/// What the factors of a recurrent layer are; the scale of its cells is `2^-(12 + cell_shift)`.
+#[derive(Copy, Clone, Debug)]
+pub struct LstmScales {
+    /// From the product of forget gate (2^-15) and cell to the cell.
+    pub forget: Multiplier,
+    /// From the product of input gate and candidate (2^-30) to the cell.
+    pub input: Multiplier,
+    /// From the product of output gate and `tanh` of the cell (2^-30) to the codes of the output.
+    pub output: Multiplier,
+    /// See above, -12..=15.
+    pub cell_shift: i32,
+    /// The cell is limited to this and its negative; 0: no limit.
+    pub cell_clip: i16,
+    /// Biased zero point of the output.
+    pub h_zero: i32,
+}
+
+/// Packed weights of the four gates, in the order input, forget, candidate, output: `4 n` rows, as in
+/// [`Gemm16`], to numbers with 12 fraction bits.
+#[derive(Copy, Clone, Debug)]
+pub struct GateWeights<'a> {
+    /// Packed weights.
+    pub w: &'a [u8],
+    /// Folded biases.
+    pub bias: &'a [u8],
+    /// Multipliers.
+    pub mult: &'a [u8],
+    /// Shifts.
+    pub shift: &'a [u8],
+}
+
+/// The part of a step of a recurrent layer (long short-term memory) behind the matrix products.
+///
+/// ```text
+/// i, f, g, o = the four parts of saturate(from_x + from_h)
+/// cell = clip(saturate(forget(sigmoid(f) cell)) + saturate(input(sigmoid(i) tanh(g))))
+/// h = clamp(h_zero + output(sigmoid(o) tanh(cell)))
+/// ```
+#[derive(Debug)]
+pub struct LstmCell<'a> {
+    /// What the gates get from the input: `4 n` numbers with 12 fraction bits, `i16` little endian.
+    pub from_x: &'a [u8],
+    /// What the gates get from the last output.
+    pub from_h: &'a [u8],
+    /// `n` numbers, `i16` little endian, replaced by the next ones; all 0 at the beginning.
+    pub cell: &'a mut [u8],
+    /// The output, `n` biased codes, overwritten.
+    pub h: &'a mut [u8],
+    /// Cells.
+    pub n: usize,
+    /// Factors.
+    pub scales: LstmScales,
+}
+
+/// A step of a recurrent layer: two [`Gemm16`], then [`LstmCell`].
+#[derive(Debug)]
+pub struct LstmStep<'a> {
+    /// Biased codes.
+    pub x: &'a [u8],
+    /// The last output, replaced by the next one: biased codes; all `h_zero` at the beginning.
+    pub h: &'a mut [u8],
+    /// As in [`LstmCell`].
+    pub cell: &'a mut [u8],
+    /// Elements of `x`.
+    pub inputs: usize,
+    /// Cells.
+    pub n: usize,
+    /// Weights of the input, with the biases of the gates.
+    pub x_weights: GateWeights<'a>,
+    /// Weights of the last output, without biases but for what folding makes.
+    pub h_weights: GateWeights<'a>,
+    /// `16 n` bytes, overwritten.
+    pub scratch: &'a mut [u8],
+    /// Factors.
+    pub scales: LstmScales,
 }

@@ -25,6 +25,7 @@ pub mod config;
 pub mod error;
 pub mod fixed;
 pub mod init;
+pub mod int8;
 pub mod name;
 pub mod nnm;
 pub mod plan;

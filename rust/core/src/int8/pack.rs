@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Weights, biases and multipliers in the order in which the layers read them.
+//!
+//! Everything here belongs to load time. Weights come as rows of signed bytes: `[n][segments * k]` for
+//! a matrix product, `[taps][channels]` for a depthwise convolution. Lists are `i32`, little endian.
+
+use super::{depthwise_lane, panel_rows, GROUP, LANES, PANEL};
+use crate::fixed::{elements, store, ELEMENT_BYTES};
+
+/// Bytes of the packed weights of a [`Gemm`](super::Gemm).
+pub const fn packed_gemm_bytes(n: usize, segs: usize, k: usize) -> Option<usize> {
+    let (Some(rows), Some(k)) = (
+        n.checked_next_multiple_of(LANES),
+        k.checked_next_multiple_of(GROUP),
+    ) else {
+        return None;
+    };
+    match segs.checked_mul(k) {
+        Some(row) => row.checked_mul(rows),
+        None => None,
+    }
+}
+
+/// Bytes of the packed weights of a [`Depthwise`](super::Depthwise).
+pub const fn packed_depthwise_bytes(taps: usize, channels: usize) -> Option<usize> {
+    let (Some(taps), Some(channels)) = (
+        taps.checked_next_multiple_of(GROUP),
+        channels.checked_next_multiple_of(PANEL),
+    ) else {
+        return None;
+    };
+    taps.checked_mul(channels)
+}
+
+/// Packs the weights of a [`Gemm`](super::Gemm); `out` takes [`packed_gemm_bytes`].
+pub fn pack_gemm(weights: &[u8], n: usize, segs: usize, k: usize, out: &mut [u8]) {
+    out.fill(0);
+    let row_bytes = segs.saturating_mul(k);
+    if row_bytes == 0 {
+        return;
+    }
+    let groups = k.div_ceil(GROUP);
+    let mut out = out;
+    for (panel, rows) in weights
+        .chunks(row_bytes.saturating_mul(PANEL))
+        .zip((0..n).step_by(PANEL).map(|top| n.saturating_sub(top)))
+    {
+        let step = panel_rows(rows).saturating_mul(GROUP);
+        let bytes = step.saturating_mul(groups).saturating_mul(segs);
+        let Some((head, tail)) = out.split_at_mut_checked(bytes) else {
+            return;
+        };
+        for (r, row) in panel.chunks_exact(row_bytes).take(rows).enumerate() {
+            let from = row
+                .chunks_exact(k)
+                .flat_map(|segment| segment.chunks(GROUP));
+            for (group, from) in head.chunks_exact_mut(step).zip(from) {
+                let to = group.chunks_exact_mut(GROUP).nth(r);
+                for (to, &w) in to.into_iter().flatten().zip(from) {
+                    *to = w;
+                }
+            }
+        }
+        out = tail;
+    }
+}
+
+/// Packs the weights of a [`Depthwise`](super::Depthwise); `out` takes [`packed_depthwise_bytes`].
+pub fn pack_depthwise(weights: &[u8], taps: usize, channels: usize, out: &mut [u8]) {
+    out.fill(0);
+    if channels == 0 {
+        return;
+    }
+    let chunk_bytes = taps.div_ceil(GROUP).saturating_mul(PANEL * GROUP);
+    for (t, row) in weights.chunks_exact(channels).take(taps).enumerate() {
+        for (c, &w) in row.iter().enumerate() {
+            let at = (c / PANEL)
+                .saturating_mul(chunk_bytes)
+                .saturating_add((t / GROUP).saturating_mul(PANEL * GROUP))
+                .saturating_add(depthwise_lane(c).saturating_mul(GROUP))
+                .saturating_add(t % GROUP);
+            if let Some(to) = out.get_mut(at) {
+                *to = w;
+            }
+        }
+    }
+}
+
+/// Brings a list with an element for each channel into the order of [`Depthwise`](super::Depthwise);
+/// `out` takes as many as channels rounded up to [`PANEL`].
+pub fn pack_depthwise_list(list: &[u8], out: &mut [u8]) {
+    out.fill(0);
+    for (chunk, out) in list
+        .chunks(PANEL * ELEMENT_BYTES)
+        .zip(out.chunks_mut(PANEL * ELEMENT_BYTES))
+    {
+        for (c, x) in elements(chunk).enumerate() {
+            if let Some(to) = out.chunks_exact_mut(ELEMENT_BYTES).nth(depthwise_lane(c)) {
+                store(to, x);
+            }
+        }
+    }
+}
+
+/// The bias of a row minus the zero point of the input times the sum of the weights of the row.
+fn folded<'a>(bias: i32, x_zero: i32, row: impl Iterator<Item = &'a u8>) -> i32 {
+    // CAST: weights are signed bytes.
+    let sum = row.fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
+    bias.wrapping_sub(x_zero.wrapping_mul(sum))
+}
+
+/// The biases of rows or channels; 0 for those that are not in the list.
+fn biases(bias: &[u8]) -> impl Iterator<Item = i32> + '_ {
+    elements(bias).chain(core::iter::repeat(0))
+}
+
+/// Folds the zero point of the input (biased) into the biases of a [`Gemm`](super::Gemm) whose rows
+/// have `row_bytes` weights. An empty list of biases means that all are 0. `out` takes as many as rows
+/// rounded up to [`LANES`].
+pub fn fold_gemm_bias(weights: &[u8], row_bytes: usize, bias: &[u8], x_zero: i32, out: &mut [u8]) {
+    out.fill(0);
+    for ((row, bias), out) in weights
+        .chunks_exact(row_bytes.max(1))
+        .zip(biases(bias))
+        .zip(out.chunks_exact_mut(ELEMENT_BYTES))
+    {
+        store(out, folded(bias, x_zero, row.iter()));
+    }
+}
+
+/// Folds the zero point of the input (biased) into the biases of a [`Depthwise`](super::Depthwise), in
+/// its order. An empty list of biases means that all are 0. `out` takes as many as channels rounded up
+/// to [`PANEL`].
+pub fn fold_depthwise_bias(
+    weights: &[u8],
+    channels: usize,
+    bias: &[u8],
+    x_zero: i32,
+    out: &mut [u8],
+) {
+    out.fill(0);
+    for (c, bias) in (0..channels).zip(biases(bias)) {
+        let column = weights.get(c..).unwrap_or_default();
+        let bias = folded(bias, x_zero, column.iter().step_by(channels.max(1)));
+        let chunk = out.chunks_mut(PANEL * ELEMENT_BYTES).nth(c / PANEL);
+        let to =
+            chunk.and_then(|chunk| chunk.chunks_exact_mut(ELEMENT_BYTES).nth(depthwise_lane(c)));
+        if let Some(to) = to {
+            store(to, bias);
+        }
+    }
+}
+
+/// Whether no input makes the sum of a row overflow: `|bias| + 255 sum |w| < 2^31`.
+fn is_safe<'a>(bias: i32, row: impl Iterator<Item = &'a u8>) -> bool {
+    let start = u64::from(bias.unsigned_abs());
+    // CAST: weights are signed bytes. No overflow: a row would have to be 2^48 bytes long.
+    let bound = row.fold(start, |sum, &w| {
+        sum.wrapping_add(u64::from((w as i8).unsigned_abs()).wrapping_mul(255))
+    });
+    bound <= i32::MAX.unsigned_abs().into()
+}
+
+/// The first row of the weights of a [`Gemm`](super::Gemm) whose sum could overflow, given the biases
+/// of the model (not folded; an empty list means that all are 0).
+pub fn unsafe_gemm_row(weights: &[u8], row_bytes: usize, bias: &[u8]) -> Option<usize> {
+    weights
+        .chunks_exact(row_bytes.max(1))
+        .zip(biases(bias))
+        .position(|(row, bias)| !is_safe(bias, row.iter()))
+}
+
+/// The first channel of the weights of a [`Depthwise`](super::Depthwise) whose sum could overflow,
+/// given the biases of the model (not folded; an empty list means that all are 0).
+pub fn unsafe_depthwise_channel(weights: &[u8], channels: usize, bias: &[u8]) -> Option<usize> {
+    (0..channels).zip(biases(bias)).position(|(c, bias)| {
+        let column = weights.get(c..).unwrap_or_default();
+        !is_safe(bias, column.iter().step_by(channels.max(1)))
+    })
+}
