@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changes: another model, other settings. Context: task, may sleep.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use kernel::prelude::*;
+use neural_core::nnm;
+
+use super::{
+    cache_placement,
+    check_node,
+    code_of,
+    spread_of,
+    Network, //
+};
+use crate::{
+    cache::PredictionCache,
+    failure::{
+        failure,
+        Outcome, //
+    },
+    model::Model,
+    registry,
+    settings::Change, //
+};
+
+impl Network {
+    /// Puts a new model in place. Predictions that run go on with the old one.
+    ///
+    /// Context: task, may sleep.
+    pub(crate) fn replace(&self, file: &nnm::Model<'_>) -> Outcome<u32> {
+        if (file.input_dim(), file.output_dim()) != (self.input_dim, self.output_dim)
+            || (file.input_bytes(), file.output_bytes()) != (self.input_bytes, self.output_bytes)
+        {
+            return Err(failure!(
+                EINVAL,
+                Model,
+                "replace: {} has {} inputs and {} outputs, the file {} and {}",
+                self.name.as_str(),
+                self.input_dim,
+                self.output_dim,
+                file.input_dim(),
+                file.output_dim()
+            ));
+        }
+        let mut control = self.control.lock();
+        let spread = spread_of(control.settings.numa_policy, control.settings.numa_node);
+        let generation = control.generation.wrapping_add(1);
+        let model = Model::new(file, spread, generation)?;
+        self.note_memory(model.memory());
+        control.generation = generation;
+        drop(self.model.replace(Some(model)));
+        Ok(generation)
+    }
+
+    /// Applies configuration text: all of its lines, or none.
+    ///
+    /// Context: task, may sleep.
+    pub(crate) fn configure(&self, text: &[u8]) -> Outcome {
+        let result = self.try_configure(text);
+        if let Err(failure) = &result {
+            self.count_error(failure.kind);
+            self.control.lock().last_error = failure.line;
+        }
+        result
+    }
+
+    fn try_configure(&self, text: &[u8]) -> Outcome {
+        let change = Change::parse(text)?;
+        self.apply(&change)?;
+        if change.resets() {
+            registry::retire(&self.counters.snapshot());
+            self.counters.reset();
+        }
+        Ok(())
+    }
+
+    fn apply(&self, change: &Change<'_>) -> Outcome {
+        let mut control = self.control.lock();
+        if !control.own_timeout {
+            // CAST: At most an hour.
+            control.settings.cache_timeout_ms = self.timeout_ms() as u32;
+        }
+        let old = control.settings;
+        let mut new = old;
+        change.apply_to(&mut new);
+        check_node(&new)?;
+        let spread = spread_of(new.numa_policy, new.numa_node);
+
+        // All that can fail comes first.
+        let moved = spread != spread_of(old.numa_policy, old.numa_node);
+        let model = match self.model.get() {
+            Some(model) if moved => {
+                let generation = control.generation.wrapping_add(1);
+                Some(model.placed(spread, generation)?)
+            }
+            _ => None,
+        };
+        let resized = new.cache_size != old.cache_size || moved;
+        let cache = if resized {
+            PredictionCache::new(
+                new.cache_size,
+                self.input_bytes,
+                self.output_bytes,
+                cache_placement(spread),
+            )?
+        } else {
+            None
+        };
+        self.note_memory(
+            model.as_ref().map_or(0, |model| model.memory())
+                + cache.as_ref().map_or(0, |cache| cache.memory()),
+        );
+
+        if let Some(model) = model {
+            control.generation = model.generation;
+            drop(self.model.replace(Some(model)));
+        }
+        if resized {
+            drop(self.cache.replace(cache));
+        }
+        if let Some(cpus) = change.cpus() {
+            // A reader that sees the flag cleared looks at the set; so clear it first.
+            self.tuning.anywhere.store(false, Relaxed);
+            self.tuning.allowed.assign(cpus);
+            self.tuning.anywhere.store(cpus.is_all(), Relaxed);
+        }
+        if change.sets_timeout() {
+            control.own_timeout = true;
+        }
+        let tuning = &self.tuning;
+        if control.own_timeout {
+            tuning.cache_timeout_ms.store(new.cache_timeout_ms, Relaxed);
+        }
+        tuning.eviction.store(code_of(new.cache_eviction), Relaxed);
+        tuning.simd.store(new.simd, Relaxed);
+        tuning.batch_spread.store(new.batch_spread, Relaxed);
+        control.settings = new;
+        Ok(())
+    }
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Predictions: where they run, and what they count.
+//!
+//! A prediction reads everything it needs through RCU or from atomics and takes no lock:
+//!
+//! 1. preemption off, cache look-up (a hit ends here);
+//! 2. a cheap model: run with preemption off, on this CPU or on an allowed one (in a worker; by an
+//!    interrupt when the caller may not sleep);
+//!    a costly model: wait for a place to run in, then run preemptible, here or in a worker of an
+//!    allowed CPU;
+//! 3. cache insertion, counters.
+
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::Relaxed, //
+};
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::rcu, //
+};
+use neural_core::cache::Lookup;
+
+use super::{
+    eviction_of,
+    Network,
+    FOLLOW, //
+};
+use crate::{
+    failure::{
+        failure,
+        Failure,
+        Kind,
+        Outcome, //
+    },
+    model::{
+        Dispatch,
+        Model, //
+    },
+    sys::{
+        cpu::{
+            self,
+            Context,
+            MigrateGuard,
+            PreemptGuard, //
+        },
+        param,
+        samples::Samples,
+        trace,
+        work::{
+            self,
+            WorkSet, //
+        }, //
+    }, //
+};
+
+/// Where an answer came from, and on which CPU.
+enum Answer {
+    Cached(usize),
+    Computed(usize),
+}
+
+impl Network {
+    /// Predicts one sample: `input` and `output` hold `input_bytes` and `output_bytes`.
+    ///
+    /// Context: any but NMI for a cheap model (`NEURAL_ATOMIC_MACS`); a costlier one needs a task
+    /// that may sleep.
+    pub(crate) fn predict(&self, input: &[u8], output: &mut [u8]) -> Outcome {
+        let start = cpu::now_ns();
+        let result = self.predict_from(start, input, output);
+        let ns = cpu::now_ns().saturating_sub(start);
+        match &result {
+            Ok(Answer::Cached(cpu)) => self.counters.of(*cpu).record_hit(ns),
+            Ok(Answer::Computed(cpu)) => self.counters.of(*cpu).record_predict(ns),
+            Err(failure) => self.count_error(failure.kind),
+        }
+        trace::predict(self.id, ns, 1, errno(&result));
+        result.map(|_| ())
+    }
+
+    /// Predicts and says how, and on which CPU.
+    fn predict_from(&self, now: u64, input: &[u8], output: &mut [u8]) -> Outcome<Answer> {
+        if input.len() != self.input_bytes || output.len() != self.output_bytes {
+            return Err(failure!(
+                EINVAL,
+                Input,
+                "predict: {} takes {} bytes in and {} out, not {} and {}",
+                self.name.as_str(),
+                self.input_bytes,
+                self.output_bytes,
+                input.len(),
+                output.len()
+            ));
+        }
+        if Context::current() == Context::Nmi {
+            return Err(failure!(EBUSY, Context, "predict: called from an NMI"));
+        }
+        let guard = PreemptGuard::new();
+        let rcu = rcu::read_lock();
+        let Some(model) = self.model.read(&rcu) else {
+            return Err(failure!(ENODEV, Model, "predict: no model"));
+        };
+        let generation = model.generation;
+        if self.look_up(&rcu, generation, now, input, output) {
+            return Ok(Answer::Cached(guard.cpu()));
+        }
+        let atomic = model.is_atomic();
+        if atomic && self.may_run_on(guard.cpu()) {
+            model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
+            self.remember(&rcu, generation, now, input, output);
+            return Ok(Answer::Computed(guard.cpu()));
+        }
+        let held = if atomic { None } else { Some(model.to_arc()) };
+        drop(rcu);
+        drop(guard);
+        let (cpu, generation) = match held {
+            Some(model) => self.run_costly(&model, input, output)?,
+            None => self.run_elsewhere(input, output)?,
+        };
+        self.remember(&rcu::read_lock(), generation, now, input, output);
+        Ok(Answer::Computed(cpu))
+    }
+
+    fn look_up(
+        &self,
+        rcu: &rcu::Guard,
+        generation: u32,
+        now: u64,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> bool {
+        let timeout_ns = self.timeout_ms() * 1_000_000;
+        if timeout_ns == 0 {
+            return false;
+        }
+        let Some(cache) = self.cache.read(rcu) else {
+            return false;
+        };
+        let found = cache.lookup(input, generation, now, timeout_ns, output);
+        let counters = self.counters.of(cpu::current_cpu());
+        match found {
+            Lookup::Hit => {}
+            Lookup::Miss => counters.record_miss(),
+            Lookup::Expired => counters.record_expired(),
+        }
+        trace::cache(self.id, lookup_code(found));
+        found == Lookup::Hit
+    }
+
+    fn remember(&self, rcu: &rcu::Guard, generation: u32, now: u64, input: &[u8], output: &[u8]) {
+        if self.timeout_ms() == 0 {
+            return;
+        }
+        if let Some(cache) = self.cache.read(rcu) {
+            let eviction = eviction_of(self.tuning.eviction.load(Relaxed));
+            cache.insert(input, generation, now, output, eviction);
+        }
+    }
+
+    /// How long an answer in the cache is good.
+    pub(super) fn timeout_ms(&self) -> u64 {
+        match self.tuning.cache_timeout_ms.load(Relaxed) {
+            FOLLOW => param::cache_timeout_ms().into(),
+            own => own.into(),
+        }
+    }
+
+    /// Whether work may be done on a CPU.
+    fn may_run_on(&self, cpu: usize) -> bool {
+        self.tuning.anywhere.load(Relaxed) || self.tuning.allowed.contains(cpu)
+    }
+
+    /// An allowed CPU that is online, in turn: of the caller's node if it has any.
+    fn pick_cpu(&self) -> Outcome<usize> {
+        let node = cpu::current_node();
+        let turn = self.turn.fetch_add(1, Relaxed) as usize;
+        let near = || {
+            let online = self.tuning.allowed.online();
+            online.filter(|&cpu| cpu::node_of(cpu) == node)
+        };
+        let nth = |count: usize| turn.checked_rem(count).unwrap_or(0);
+        near()
+            .nth(nth(near().count()))
+            .or_else(|| {
+                let count = self.tuning.allowed.online().count();
+                self.tuning.allowed.online().nth(nth(count))
+            })
+            .ok_or_else(|| failure!(ENXIO, Context, "predict: no allowed CPU is online"))
+    }
+
+    /// Runs the model on this CPU, if that is allowed and the model is cheap: in a worker or in an
+    /// interrupt. Returns the CPU and the generation of the model; `None` if it could not be.
+    fn run_cheap_here(&self, input: &[u8], output: &mut [u8]) -> Outcome<Option<(usize, u32)>> {
+        let guard = PreemptGuard::new();
+        let rcu = rcu::read_lock();
+        match self.model.read(&rcu) {
+            Some(model) if model.is_atomic() && self.may_run_on(guard.cpu()) => {
+                model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
+                Ok(Some((guard.cpu(), model.generation)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Runs a cheap model on an allowed CPU while the caller, who is on another one, waits: in a
+    /// worker, or by an interrupt if the caller may not sleep. Returns the CPU and the generation.
+    fn run_elsewhere(&self, input: &[u8], output: &mut [u8]) -> Outcome<(usize, u32)> {
+        let may_sleep = cpu::preemptible();
+        if !may_sleep && (Context::current() != Context::Task || cpu::irqs_disabled()) {
+            return Err(failure!(
+                EXDEV,
+                Context,
+                "predict: this CPU is not allowed, and an interrupt cannot wait for another one"
+            ));
+        }
+        let stop = AtomicBool::new(false);
+        loop {
+            let target = self.pick_cpu()?;
+            let mut result = Ok(None);
+            let mut run = || result = self.run_cheap_here(input, output);
+            let reached = if may_sleep {
+                work::once(target, &stop, &mut run)
+            } else {
+                cpu::call_on(target, &mut run)
+            };
+            // Not done: the CPU has just gone offline, the mask or the model was just changed.
+            if let (Ok(()), Some(done)) = (reached, result?) {
+                return Ok(done);
+            }
+            let model = self.model.get();
+            match model.filter(|model| !model.is_atomic()) {
+                Some(model) => return self.run_costly(&model, input, output),
+                None if stop.load(Relaxed) => return Err(interrupted("predict")),
+                None => {}
+            }
+        }
+    }
+
+    /// Runs a costly model, preemptible, on an allowed CPU, and returns that and the generation.
+    fn run_costly(&self, model: &Model, input: &[u8], output: &mut [u8]) -> Outcome<(usize, u32)> {
+        if !cpu::preemptible() {
+            return Err(failure!(
+                EAGAIN,
+                Context,
+                "predict: a cost of {} multiply-accumulates needs a caller that may sleep",
+                model.cost
+            ));
+        }
+        let stop = AtomicBool::new(false);
+        let kernels = Dispatch { stop: Some(&stop) };
+        let mut slot = model.wait_slot()?;
+        loop {
+            let stay = MigrateGuard::new();
+            let here = cpu::current_cpu();
+            if self.may_run_on(here) {
+                slot.run(&kernels, input, output)?;
+                return Ok((here, model.generation));
+            }
+            drop(stay);
+            let mut result = None;
+            let run = || {
+                let _stay = MigrateGuard::new();
+                let there = cpu::current_cpu();
+                if self.may_run_on(there) {
+                    result = Some((there, slot.run(&kernels, input, output)));
+                }
+            };
+            // Not done: the CPU has just gone offline, or the mask was just changed.
+            let _ = work::once(self.pick_cpu()?, &stop, run);
+            match result {
+                Some((there, outcome)) => return outcome.map(|()| (there, model.generation)),
+                None if stop.load(Relaxed) => return Err(interrupted("predict")),
+                None => {}
+            }
+        }
+    }
+
+    /// Counts an error that happened before a prediction began.
+    pub(crate) fn count_error(&self, kind: Kind) {
+        self.counters
+            .of(cpu::current_cpu())
+            .record_error(kind as usize);
+    }
+
+    /// Predicts all `samples`, over the allowed CPUs when there are enough of them.
+    ///
+    /// Context: task, may sleep.
+    pub(crate) fn predict_batch(&self, samples: &Samples<'_>, works: &mut WorkSet) -> Outcome {
+        if samples.sizes() != (self.input_bytes, self.output_bytes) {
+            let (input, output) = samples.sizes();
+            let failure = failure!(
+                EINVAL,
+                Input,
+                "batch: {} takes {} bytes in and {} out, not {input} and {output}",
+                self.name.as_str(),
+                self.input_bytes,
+                self.output_bytes
+            );
+            self.count_error(Kind::Input);
+            return Err(failure);
+        }
+        if !cpu::preemptible() {
+            self.count_error(Kind::Context);
+            return Err(failure!(
+                EAGAIN,
+                Context,
+                "batch: needs a caller that may sleep"
+            ));
+        }
+        let start = cpu::now_ns();
+        let stop = AtomicBool::new(false);
+        pin_init::stack_pin_init!(let first = new_mutex!(None::<Failure>, "neural_batch"));
+        let fail = |failure: Failure| {
+            stop.store(true, Relaxed);
+            first.lock().get_or_insert(failure);
+        };
+        let work = || {
+            while !stop.load(Relaxed) {
+                let Some((input, output)) = samples.next() else {
+                    break;
+                };
+                if let Err(failure) = self.predict(input, output) {
+                    fail(failure);
+                }
+                if cpu::dying() {
+                    stop.store(true, Relaxed);
+                }
+                cpu::cond_resched();
+            }
+        };
+        let spread = self.tuning.batch_spread.load(Relaxed) as usize;
+        let stay = MigrateGuard::new();
+        let here = cpu::current_cpu();
+        let helps = self.may_run_on(here);
+        let others = self.tuning.allowed.online().filter(|&cpu| cpu != here);
+        if spread != 0 && samples.len() >= spread {
+            let own = || {
+                if helps {
+                    work()
+                }
+            };
+            works.run(others, &work, own, &stop);
+        } else if helps {
+            work();
+        } else {
+            let target = self.pick_cpu()?;
+            works.run(core::iter::once(target), &work, || {}, &stop);
+        }
+        drop(stay);
+        // When no other CPU could be had, or not any more.
+        work();
+        if samples.left() && first.lock().is_none() {
+            self.count_error(Kind::Interrupted);
+            fail(interrupted("batch"));
+        }
+        let result = first.lock().map_or(Ok(()), Err);
+        self.counters.of(cpu::current_cpu()).record_batch();
+        let ns = cpu::now_ns().saturating_sub(start);
+        // CAST: A batch has at most NEURAL_BATCH_MAX samples.
+        trace::predict(self.id, ns, samples.len() as u32, errno(&result));
+        result
+    }
+}
+
+/// A look-up as trace events show it.
+fn lookup_code(lookup: Lookup) -> u32 {
+    match lookup {
+        Lookup::Hit => 0,
+        Lookup::Miss => 1,
+        Lookup::Expired => 2,
+    }
+}
+
+fn interrupted(what: &str) -> Failure {
+    failure!(EINTR, Interrupted, "{what}: the caller is being killed")
+}
+
+/// A result as trace events show it.
+fn errno<T>(result: &Outcome<T>) -> i32 {
+    match result {
+        Ok(_) => 0,
+        Err(failure) => failure.errno.to_errno(),
+    }
+}
