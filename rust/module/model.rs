@@ -168,8 +168,8 @@ impl Model {
         generation: u32,
     ) -> Outcome<Arc<Self>> {
         let refuse = |error| Failure::from_core(error, Kind::Model);
-        let mut steps = KVVec::from_elem(Step::EMPTY, file.op_count(), GFP_KERNEL)
-            .map_err(|_| Failure::memory("the plan", file.op_count()))?;
+        let mut steps = KVVec::from_elem(Step::EMPTY, file.step_count(), GFP_KERNEL)
+            .map_err(|_| Failure::memory("the plan", file.step_count()))?;
         let plan = file.plan(&mut steps).map_err(refuse)?;
         let mut weights = NodeBuf::new(plan.weight_bytes, spread.weights())
             .map_err(|_| Failure::memory("weights", plan.weight_bytes))?;
@@ -302,6 +302,7 @@ impl Model {
             &self.plan,
             &self.steps,
             self.weights.as_slice(),
+            1,
             scratch,
             input,
             output,

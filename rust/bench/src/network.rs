@@ -129,7 +129,7 @@ impl Network {
     /// Makes a network of the bytes of a model file.
     pub fn load(file: Vec<u8>) -> Result<Self, Failure> {
         let model = nnm::parse(&file, &Limits::default())?;
-        let mut steps = vec![Step::EMPTY; model.op_count()];
+        let mut steps = vec![Step::EMPTY; model.step_count()];
         let plan = model.plan(&mut steps)?;
         let mut weights = Aligned::new(plan.weight_bytes);
         model.pack(&steps, &plan, weights.get_mut())?;
@@ -154,6 +154,7 @@ impl Network {
             &self.plan,
             &self.steps,
             weights,
+            1,
             scratch,
             input,
             &mut self.output,

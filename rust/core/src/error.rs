@@ -132,6 +132,31 @@ pub enum Fault {
         /// The largest value allowed.
         max: u64,
     },
+    /// A signed field has a value that is not allowed.
+    Signed {
+        /// Name of the field.
+        field: &'static str,
+        /// Its value.
+        have: i32,
+        /// The smallest value allowed.
+        min: i32,
+        /// The largest value allowed.
+        max: i32,
+    },
+    /// A scale is not a positive, finite and normal number.
+    Scale {
+        /// The bits of the `f32`.
+        bits: u32,
+    },
+    /// An operand has the wrong element type.
+    Type {
+        /// Which operand.
+        operand: &'static str,
+        /// Its type.
+        have: &'static str,
+        /// The type that it must have.
+        want: &'static str,
+    },
     /// A reserved byte is not zero.
     Reserved {
         /// Offset of the byte in its header or record.
@@ -345,7 +370,7 @@ impl Fault {
             Fault::Version { .. } => Class::Version,
             Fault::Limit { .. } => Class::TooBig,
             Fault::Unsupported { .. } => Class::Unsupported,
-            Fault::RowTooLarge { .. } => Class::Range,
+            Fault::RowTooLarge { .. } | Fault::Scale { .. } | Fault::Signed { .. } => Class::Range,
             _ => Class::Invalid,
         }
     }

@@ -37,6 +37,7 @@
 
 mod check;
 mod crc;
+mod ops;
 mod record;
 mod write;
 
@@ -44,16 +45,17 @@ use crate::error::Error;
 use crate::name;
 
 pub use self::check::parse;
-pub use self::record::{DType, Op, OpKind, Tensor, TensorKind};
-pub use self::write::{dense_file_bytes, seal, write_dense, DenseSpec, Part};
+pub(crate) use self::ops::{last_dim, Window};
+pub use self::record::{DType, Op, OpKind, Tensor, TensorKind, PARAMS};
+pub use self::write::{dense_file_bytes, seal, write_dense, DenseSpec, Graph, Part};
 
 use self::record::{array, Header};
 
 /// The first bytes of a model file.
 pub const MAGIC: [u8; 8] = *b"\x7fNNM\r\n\x1a\0";
 
-/// The version that is written, and the only one that is read.
-pub const VERSION: (u16, u16) = (1, 0);
+/// The version that is written; those with a smaller minor number are read, too.
+pub const VERSION: (u16, u16) = (1, 1);
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 128;
@@ -64,8 +66,11 @@ pub const RECORD_BYTES: usize = 64;
 /// Alignment of tables, data and buffers.
 pub const ALIGN: usize = 64;
 
-/// The largest size of a dimension.
+/// The largest size of a dimension of a Q16.16 tensor.
 pub const MAX_DIM: u32 = 4096;
+
+/// The largest size of a dimension of any other tensor.
+pub const MAX_DIM_QUANTISED: u32 = 65536;
 
 /// The most operations that a file may have, whatever the [`Limits`] say.
 pub const MAX_OPS: u32 = 4096;
@@ -125,14 +130,12 @@ impl<'a> Model<'a> {
 
     /// Elements of an input.
     pub fn input_dim(&self) -> u32 {
-        let [dim, ..] = self.input.dims;
-        dim
+        elements_of(&self.input)
     }
 
     /// Elements of an output.
     pub fn output_dim(&self) -> u32 {
-        let [dim, ..] = self.output.dims;
-        dim
+        elements_of(&self.output)
     }
 
     /// Bytes of an input.
@@ -206,6 +209,11 @@ impl<'a> Model<'a> {
 fn record_at(table: u64, index: u32) -> Option<usize> {
     let at = table.checked_add(u64::from(index).checked_mul(RECORD_BYTES as u64)?)?;
     usize::try_from(at).ok()
+}
+
+/// Elements of a tensor whose size was checked.
+fn elements_of(tensor: &Tensor) -> u32 {
+    u32::try_from(tensor.elements()).unwrap_or(u32::MAX)
 }
 
 fn bytes_of(tensor: &Tensor) -> usize {

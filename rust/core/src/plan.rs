@@ -12,29 +12,66 @@
 //! ```
 
 mod build;
+mod int8;
+mod q16;
 
 use crate::act::Activation;
 use crate::error::{Error, Fault, Place};
-use crate::fixed::ELEMENT_BYTES;
+use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
 use crate::scalar;
 
-/// The most multiply-accumulates that are done between two calls of [`Kernels::pause`].
+use self::int8::Int8;
+use self::q16::DenseQ16;
+
+/// The most multiply-accumulates that are done between two calls of [`Kernels::pause`], unless
+/// [`Kernels::tile_macs`] says otherwise.
 pub const TILE_MACS: u64 = 16384;
 
-/// The most rows of a layer that are done between two calls of [`Kernels::pause`], for activations
-/// cost more than many multiply-accumulates.
+/// The most rows of a Q16.16 layer that are done between two calls of [`Kernels::pause`], for
+/// activations cost more than many multiply-accumulates.
 pub const TILE_ROWS: u32 = 1024;
 
-/// Where a vector lies.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+/// The most operands of a step.
+const READS: usize = 4;
+
+/// Where a tensor lies.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 enum Region {
+    /// Nowhere: there is no such operand.
+    #[default]
+    None,
     /// The input of the network.
     Input,
-    /// Scratch memory, from this offset on.
+    /// Scratch memory, from this offset on (times the number of samples).
     Scratch(usize),
     /// The output of the network.
     Output,
+}
+
+/// A place for a tensor: for one sample behind the other.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+struct Slot {
+    region: Region,
+    /// Bytes of the tensor.
+    bytes: usize,
+    /// Bytes from a sample to the next one.
+    stride: usize,
+}
+
+impl Slot {
+    const NONE: Slot = Slot {
+        region: Region::None,
+        bytes: 0,
+        stride: 0,
+    };
+}
+
+/// What a step computes.
+#[derive(Copy, Clone, Debug)]
+enum Work {
+    DenseQ16(DenseQ16),
+    Int8(Int8),
 }
 
 /// One step of a plan. Made by [`Model::plan`](crate::nnm::Model::plan).
@@ -43,16 +80,15 @@ pub struct Step {
     kind: OpKind,
     dtype: DType,
     activation: Activation,
+    /// Elements of the first operand and of the result.
     inputs: u32,
     outputs: u32,
-    source: Region,
-    target: Region,
-    /// Offsets in the packed weights.
-    weights: usize,
-    bias: usize,
-    row_terms: usize,
-    /// Rows of a tile.
-    tile_rows: u32,
+    macs: u64,
+    weight_bytes: u64,
+    reads: [Slot; READS],
+    write: Slot,
+    temp: Slot,
+    work: Work,
     /// The operation of the model, the tensor that it writes, and the last step that reads it.
     op: u32,
     tensor: u32,
@@ -67,12 +103,12 @@ impl Step {
         activation: Activation::Linear,
         inputs: 0,
         outputs: 0,
-        source: Region::Input,
-        target: Region::Output,
-        weights: 0,
-        bias: 0,
-        row_terms: 0,
-        tile_rows: 0,
+        macs: 0,
+        weight_bytes: 0,
+        reads: [Slot::NONE; READS],
+        write: Slot::NONE,
+        temp: Slot::NONE,
+        work: Work::DenseQ16(DenseQ16::EMPTY),
         op: 0,
         tensor: 0,
         last_use: 0,
@@ -93,7 +129,7 @@ impl Step {
         self.activation
     }
 
-    /// Elements that it reads.
+    /// Elements that it reads, of its first operand.
     pub const fn inputs(&self) -> u32 {
         self.inputs
     }
@@ -103,17 +139,25 @@ impl Step {
         self.outputs
     }
 
-    /// Its multiply-accumulates, at most 2^24.
+    /// Its multiply-accumulates; of operations without, the elements that it writes.
     pub const fn macs(&self) -> u64 {
-        (self.inputs as u64).wrapping_mul(self.outputs as u64)
+        self.macs
     }
 
-    /// Bytes of its weights and biases, without what packing adds.
+    /// Bytes of its constants, without what packing adds.
     pub const fn weight_bytes(&self) -> u64 {
-        // At most 2^26 + 2^14.
-        self.macs()
-            .wrapping_add(self.outputs as u64)
-            .wrapping_mul(ELEMENT_BYTES as u64)
+        self.weight_bytes
+    }
+
+    /// The operation of the model file that it comes from; the first and the last step of a network
+    /// of codes copy input and output and belong to the first and the last operation.
+    pub const fn op(&self) -> u32 {
+        self.op
+    }
+
+    /// The tensor of the model file that it writes.
+    pub const fn tensor(&self) -> u32 {
+        self.tensor
     }
 }
 
@@ -124,11 +168,11 @@ pub struct Plan {
     pub input_bytes: usize,
     /// Bytes of an output.
     pub output_bytes: usize,
-    /// Bytes of scratch memory for one prediction at a time; a multiple of 64, may be 0.
+    /// Bytes of scratch memory for each sample of a prediction; a multiple of 64, may be 0.
     pub scratch_bytes: usize,
     /// Bytes of packed weights; a multiple of 64.
     pub weight_bytes: usize,
-    /// Multiply-accumulates of one prediction.
+    /// Multiply-accumulates of one sample.
     pub macs: u64,
     /// Number of steps.
     pub steps: usize,
@@ -178,7 +222,65 @@ pub trait Kernels {
         activation.apply(data);
     }
 
-    /// Called before the work since the last call would exceed [`TILE_MACS`]; `false` ends the run.
+    /// Matrix product of codes: dense layers and convolutions.
+    fn gemm_i8(&self, args: codes::Gemm<'_>) {
+        codes::gemm(args);
+    }
+
+    /// Depthwise convolution of codes.
+    fn depthwise_i8(&self, args: codes::Depthwise<'_>) {
+        codes::depthwise(args);
+    }
+
+    /// Means over windows of codes.
+    fn average_pool_i8(&self, args: codes::Pool<'_>) {
+        codes::average_pool(args);
+    }
+
+    /// Maxima over windows of codes.
+    fn max_pool_i8(&self, args: codes::Pool<'_>) {
+        codes::max_pool(args);
+    }
+
+    /// Sum or difference of codes.
+    fn add_i8(&self, args: codes::Add<'_>) {
+        codes::add(args);
+    }
+
+    /// Product of codes, element by element.
+    fn mul_i8(&self, args: codes::Mul<'_>) {
+        codes::mul(args);
+    }
+
+    /// Mean over rows of codes.
+    fn mean_i8(&self, args: codes::Mean<'_>) {
+        codes::mean(args);
+    }
+
+    /// Softmax of codes.
+    fn softmax_i8(&self, args: codes::Softmax<'_>) {
+        codes::softmax(args);
+    }
+
+    /// `y[i] = table[x[i]]`; biased codes, `x` and `y` have equally many.
+    fn lut_i8(&self, table: &[u8; 256], x: &[u8], y: &mut [u8]) {
+        codes::lut::apply(table, x, y);
+    }
+
+    /// `y[i] = x[i] + 128`, modulo 256: from codes to biased codes and back.
+    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
+        for (y, x) in y.iter_mut().zip(x) {
+            *y = x ^ 0x80;
+        }
+    }
+
+    /// The most multiply-accumulates between two calls of [`Kernels::pause`].
+    fn tile_macs(&self) -> u64 {
+        TILE_MACS
+    }
+
+    /// Called before the work since the last call would exceed [`Kernels::tile_macs`]; `false` ends
+    /// the run.
     ///
     /// Here the caller may let others run, and look for signals.
     fn pause(&self) -> bool {
@@ -196,39 +298,66 @@ impl Kernels for Scalar {
     }
 }
 
-/// Makes one prediction.
+/// Work since the last pause.
+struct Meter<'k, K: Kernels + ?Sized> {
+    kernels: &'k K,
+    done: u64,
+}
+
+impl<K: Kernels + ?Sized> Meter<'_, K> {
+    /// Announces work; gives others their turn before it would be too much at a time.
+    #[inline]
+    fn spend(&mut self, macs: u64) -> Result<(), Error> {
+        self.done = self.done.saturating_add(macs);
+        if self.done > self.kernels.tile_macs() {
+            if !self.kernels.pause() {
+                return Err(Error::Interrupted);
+            }
+            self.done = macs;
+        }
+        Ok(())
+    }
+}
+
+/// Predicts one sample, or several at a time, which takes less than one by one.
 ///
 /// * `plan`, `steps`: from [`Model::plan`](crate::nnm::Model::plan);
 /// * `weights`: from [`Model::pack`](crate::nnm::Model::pack);
-/// * `scratch`: at least `plan.scratch_bytes`, of any content, used by nobody else meanwhile;
-/// * `input`, `output`: exactly `plan.input_bytes` and `plan.output_bytes`.
+/// * `samples`: how many, at least 1;
+/// * `scratch`: at least `samples * plan.scratch_bytes`, of any content, used by nobody else meanwhile;
+/// * `input`, `output`: exactly `samples` times `plan.input_bytes` and `plan.output_bytes`.
 ///
 /// May be called from any context that [`Kernels`] allow; bounded by `plan.macs`. Fails with `Buffer`
 /// (nothing was written) when a size is wrong, and with `Interrupted` (the output may be partly
 /// written) when [`Kernels::pause`] says so.
+#[allow(clippy::too_many_arguments)]
 pub fn run<K: Kernels + ?Sized>(
     kernels: &K,
     plan: &Plan,
     steps: &[Step],
     weights: &[u8],
+    samples: usize,
     scratch: &mut [u8],
     input: &[u8],
     output: &mut [u8],
 ) -> Result<(), Error> {
-    exactly("input bytes", input.len(), plan.input_bytes)?;
-    exactly("output bytes", output.len(), plan.output_bytes)?;
+    let times = |bytes: usize| bytes.saturating_mul(samples);
+    exactly("input bytes", input.len(), times(plan.input_bytes))?;
+    exactly("output bytes", output.len(), times(plan.output_bytes))?;
     exactly("weight bytes", weights.len(), plan.weight_bytes)?;
-    at_least("scratch bytes", scratch.len(), plan.scratch_bytes)?;
+    at_least("scratch bytes", scratch.len(), times(plan.scratch_bytes))?;
+    at_least("samples", samples, 1)?;
     let Some(steps) = steps.get(..plan.steps) else {
         return at_least("steps", steps.len(), plan.steps);
     };
-    let mut done = 0;
+    let mut meter = Meter { kernels, done: 0 };
     for step in steps {
-        let (source, target) = step
-            .vectors(input, scratch, output)
+        let tensors = step
+            .tensors(samples, input, scratch, output)
             .ok_or(step.mismatch())?;
-        match step.kind {
-            OpKind::Dense => step.dense(kernels, &mut done, weights, source, target)?,
+        match &step.work {
+            Work::DenseQ16(dense) => dense.run(step, &mut meter, weights, samples, tensors)?,
+            Work::Int8(op) => op.run(step, &mut meter, weights, samples, tensors)?,
         }
     }
     Ok(())
@@ -256,6 +385,16 @@ fn at_least(buffer: &'static str, have: usize, want: usize) -> Result<(), Error>
     })
 }
 
+/// What a step reads and writes: all samples, one behind the other.
+struct Tensors<'a> {
+    reads: [&'a [u8]; READS],
+    write: &'a mut [u8],
+    temp: &'a mut [u8],
+}
+
+/// Parts of the scratch memory that are not written, with their offsets.
+type Rest<'a> = [(usize, &'a [u8]); 3];
+
 impl Step {
     /// The step and the buffers do not belong together.
     #[cold]
@@ -263,115 +402,77 @@ impl Step {
         Error::model(Place::Op(self.op), Fault::Mismatch)
     }
 
-    /// What the step reads and what it writes.
-    fn vectors<'a>(
+    /// The tensors of this step; `None` when they do not lie where they may.
+    #[inline]
+    fn tensors<'a>(
         &self,
+        samples: usize,
         input: &'a [u8],
         scratch: &'a mut [u8],
         output: &'a mut [u8],
-    ) -> Option<(&'a [u8], &'a mut [u8])> {
-        // CAST: dimensions are at most 4096.
-        let (from, to) = (bytes_of(self.inputs), bytes_of(self.outputs));
-        match (self.source, self.target) {
-            (Region::Input, Region::Output) => Some((input, output)),
-            (Region::Input, Region::Scratch(b)) => {
-                Some((input, scratch.get_mut(b..)?.get_mut(..to)?))
-            }
-            (Region::Scratch(a), Region::Output) => Some((scratch.get(a..)?.get(..from)?, output)),
-            (Region::Output, Region::Scratch(b)) => {
-                Some((output, scratch.get_mut(b..)?.get_mut(..to)?))
-            }
-            (Region::Scratch(a), Region::Scratch(b)) if a < b => {
-                let (low, high) = scratch.split_at_mut_checked(b)?;
-                Some((low.get(a..)?.get(..from)?, high.get_mut(..to)?))
-            }
-            (Region::Scratch(a), Region::Scratch(b)) => {
-                let (low, high) = scratch.split_at_mut_checked(a)?;
-                Some((high.get(..from)?, low.get_mut(b..)?.get_mut(..to)?))
-            }
-            (_, Region::Input) | (Region::Output, Region::Output) => None,
-        }
-    }
-
-    fn dense<K: Kernels + ?Sized>(
-        &self,
-        kernels: &K,
-        done: &mut u64,
-        packed: &[u8],
-        input: &[u8],
-        output: &mut [u8],
-    ) -> Result<(), Error> {
-        let part = |offset: usize, len: usize| {
-            packed
-                .get(offset..)
-                .and_then(|rest| rest.get(..len))
-                .ok_or(self.mismatch())
+    ) -> Option<Tensors<'a>> {
+        let span = |slot: &Slot| match slot.region {
+            // Scaled by the same factor, places that do not overlap still do not.
+            Region::Scratch(at) => (at.wrapping_mul(samples), slot.stride.wrapping_mul(samples)),
+            _ => (0, 0),
         };
-        let row_bytes = bytes_of(self.inputs);
-        // CAST: dimensions are at most 4096.
-        let rows = self.outputs as usize;
-        let mut weights = part(self.weights, rows.wrapping_mul(row_bytes))?;
-        let mut bias = part(self.bias, bytes_of(self.outputs))?;
-        let mut row_terms = part(self.row_terms, rows.wrapping_mul(scalar::TERM_BYTES))?;
-        if input.len() != row_bytes || output.len() != bias.len() {
-            return Err(self.mismatch());
+        let write = span(&self.write);
+        let temp = match self.temp.region {
+            // Behind the other one, so that nothing lies between.
+            Region::None => (write.0.wrapping_add(write.1), 0),
+            _ => span(&self.temp),
+        };
+        let (low, high) = if write.0 <= temp.0 {
+            (write, temp)
+        } else {
+            (temp, write)
+        };
+        let (a, rest) = scratch.split_at_mut_checked(low.0)?;
+        let (first, rest) = rest.split_at_mut_checked(low.1)?;
+        let next = low.0.checked_add(low.1)?;
+        let (b, rest) = rest.split_at_mut_checked(high.0.checked_sub(next)?)?;
+        let (second, c) = rest.split_at_mut_checked(high.1)?;
+        let (in_write, in_temp) = if write.0 <= temp.0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        let others: Rest<'a> = [(0, a), (next, b), (high.0.checked_add(high.1)?, c)];
+        let whole = |slot: &Slot, bytes: &[u8]| bytes.len() == slot.stride.wrapping_mul(samples);
+        if self.write.region == Region::Output && !whole(&self.write, output) {
+            return None;
         }
-        let input_term = kernels.input_term(input);
-
-        let mut left = rows;
-        let mut rest = &mut *output;
-        while left > 0 {
-            let tile = left.min(self.tile_rows as usize).max(1);
-            left = left.wrapping_sub(tile);
-            let mut args = DenseArgs {
-                weights,
-                bias,
-                row_terms,
-                input,
-                input_term,
-                output: &mut [],
-            };
-            let split = split(weights, tile.wrapping_mul(row_bytes))
-                .zip(split(bias, tile.wrapping_mul(ELEMENT_BYTES)))
-                .zip(split(row_terms, tile.wrapping_mul(scalar::TERM_BYTES)))
-                .zip(rest.split_at_mut_checked(tile.wrapping_mul(ELEMENT_BYTES)));
-            let Some((((w, b), t), (this, next))) = split else {
-                return Err(self.mismatch());
-            };
-            (args.weights, weights) = w;
-            (args.bias, bias) = b;
-            (args.row_terms, row_terms) = t;
-            rest = next;
-
-            // CAST: at most 2^24.
-            let macs = tile.wrapping_mul(self.inputs as usize) as u64;
-            *done = done.wrapping_add(macs);
-            if *done > TILE_MACS {
-                if !kernels.pause() {
-                    return Err(Error::Interrupted);
+        let (write, written): (&'a mut [u8], Option<&'a [u8]>) = match self.write.region {
+            Region::Output => (output, None),
+            Region::Scratch(_) => (in_write, Some(output)),
+            Region::Input | Region::None => return None,
+        };
+        let mut reads: [&'a [u8]; READS] = [&[]; READS];
+        for (read, slot) in reads.iter_mut().zip(&self.reads) {
+            *read = match slot.region {
+                Region::None => break,
+                Region::Input if whole(slot, input) => input,
+                Region::Output => written.filter(|written| whole(slot, written))?,
+                Region::Input => return None,
+                Region::Scratch(_) => {
+                    let (at, len) = span(slot);
+                    part_of(&others, at, len)?
                 }
-                *done = macs;
-            }
-            args.output = &mut *this;
-            kernels.dense_q16(args);
-            if self.activation.is_elementwise() {
-                kernels.activate_q16(self.activation, this);
-            }
+            };
         }
-        if !self.activation.is_elementwise() {
-            kernels.activate_q16(self.activation, output);
-        }
-        Ok(())
+        Some(Tensors {
+            reads,
+            write,
+            temp: in_temp,
+        })
     }
 }
 
+/// Bytes `at..at + len` of the scratch memory, which lie in one part of it.
 #[inline]
-fn split(bytes: &[u8], at: usize) -> Option<(&[u8], &[u8])> {
-    bytes.split_at_checked(at)
-}
-
-/// Bytes of a vector; at most 2^14.
-#[inline]
-const fn bytes_of(elements: u32) -> usize {
-    (elements as usize).wrapping_mul(ELEMENT_BYTES)
+fn part_of<'a>(others: &Rest<'a>, at: usize, len: usize) -> Option<&'a [u8]> {
+    others.iter().find_map(|(start, part)| {
+        let from = at.checked_sub(*start)?;
+        part.get(from..)?.get(..len)
+    })
 }

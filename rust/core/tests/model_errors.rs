@@ -34,8 +34,8 @@ fn wrong_headers_are_refused() {
         Class::Version,
     );
     header(
-        &|f| f[10] = 1,
-        Fault::Version { major: 1, minor: 1 },
+        &|f| f[10] = 2,
+        Fault::Version { major: 1, minor: 2 },
         Class::Version,
     );
     header(
@@ -256,8 +256,8 @@ fn wrong_tensors_are_refused() {
     );
     tensor(
         1,
-        &|t| t[0] = 2,
-        unsupported("dtype", 2),
+        &|t| t[0] = 6,
+        unsupported("dtype", 6),
         Class::Unsupported,
     );
     tensor(

@@ -54,7 +54,7 @@ impl Engine {
     /// Checks the bytes of a `.nnm` file and prepares to predict with it.
     pub fn new(file: &[u8]) -> Result<Self> {
         let model = nnm::parse(file, &Limits::default()).map_err(error)?;
-        let mut steps = vec![Step::EMPTY; model.op_count()];
+        let mut steps = vec![Step::EMPTY; model.step_count()];
         let plan = model.plan(&mut steps).map_err(error)?;
         let mut weights = vec![0; plan.weight_bytes];
         model.pack(&steps, &plan, &mut weights).map_err(error)?;
@@ -126,6 +126,7 @@ impl Engine {
             &self.plan,
             &self.steps,
             &self.weights,
+            1,
             &mut self.scratch,
             &bytes,
             &mut output,

@@ -50,7 +50,7 @@ impl fmt::Display for Fault {
             Fault::Version { major, minor } => {
                 write!(
                     f,
-                    "version {major}.{minor} is not known, this build reads 1.0"
+                    "version {major}.{minor} is not known, this build reads 1.0 and 1.1"
                 )
             }
             Fault::Checksum { have, want } => {
@@ -74,6 +74,24 @@ impl fmt::Display for Fault {
                 max,
             } => {
                 write!(f, "{field} is {have}, allowed is {min}..={max}")
+            }
+            Fault::Signed {
+                field,
+                have,
+                min,
+                max,
+            } => {
+                write!(f, "{field} is {have}, allowed is {min}..={max}")
+            }
+            Fault::Scale { bits } => {
+                write!(f, "scale {bits:#010x} is not a positive normal number")
+            }
+            Fault::Type {
+                operand,
+                have,
+                want,
+            } => {
+                write!(f, "{operand} has elements of {have}, must have {want}")
             }
             Fault::Reserved { offset } => write!(f, "reserved byte {offset} is not 0"),
             Fault::Limit { field, have, max } => {

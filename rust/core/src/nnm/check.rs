@@ -8,13 +8,13 @@
 //! and about `ops^2 / 2` steps of a few ns for who writes what.
 
 use crate::error::{Error, Fault, Place};
-use crate::fixed;
 
 use super::crc::Crc32c;
-use super::record::{array, field, u32_at, Header, Op, OpKind, Tensor, TensorKind};
+use super::ops;
+use super::record::{array, field, u32_at, Header, Op, Tensor, TensorKind};
 use super::record::{AFTER_CRC, CRC_AT, OP_OUTPUT_AT};
 use super::{
-    name_of, record_at, Limits, Model, HEADER_BYTES, MAGIC, MAX_OPS, NONE, RECORD_BYTES, VERSION,
+    name_of, record_at, Limits, Model, HEADER_BYTES, MAGIC, MAX_OPS, RECORD_BYTES, VERSION,
 };
 
 /// Checks a model file completely.
@@ -39,7 +39,7 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Model<'a>, Error> {
         macs: 0,
     };
     model.macs = check_ops(&model, limits, activations)?;
-    check_weights(&model)?;
+    ops::check_weights(&model)?;
     Ok(model)
 }
 
@@ -105,7 +105,8 @@ fn check_header(bytes: &[u8], limits: &Limits) -> Result<Header, Fault> {
         });
     };
     let header = Header::decode(raw);
-    if (header.major, header.minor) != VERSION {
+    let (major, minor) = VERSION;
+    if header.major != major || header.minor > minor {
         return Err(Fault::Version {
             major: header.major,
             minor: header.minor,
@@ -243,6 +244,14 @@ fn check_tensors(
     };
     let input = activation("input tensor", header.input, input)?;
     let output = activation("output tensor", header.output, output)?;
+    if input.dtype != output.dtype {
+        let fault = Fault::Type {
+            operand: "output tensor",
+            have: output.dtype.name(),
+            want: input.dtype.name(),
+        };
+        return Err(Error::model(Place::Header, fault));
+    }
     Ok((input, output, activations))
 }
 
@@ -270,16 +279,15 @@ fn check_data(tensor: &Tensor, layout: &Layout, last: Option<(u32, u64)>) -> Res
 /// Checks all operations. Gives the multiply-accumulates of all.
 fn check_ops(model: &Model<'_>, limits: &Limits, activations: u32) -> Result<u64, Error> {
     let header = &model.header;
-    let (mut macs, mut weight_bytes) = (0u64, 0u64);
+    let (mut macs, mut weight_bytes, mut activation_bytes) = (0u64, 0u64, 0u64);
     for i in 0..header.ops {
         let at = |fault| Error::model(Place::Op(i), fault);
         let op = Op::decode(&record(model.bytes, header.op_table, i)).map_err(at)?;
         check_output(model, i, op.output).map_err(at)?;
-        let (op_macs, op_bytes) = match op.kind {
-            OpKind::Dense => check_dense(model, i, &op).map_err(at)?,
-        };
-        macs = macs.saturating_add(op_macs);
-        weight_bytes = weight_bytes.saturating_add(op_bytes);
+        let cost = ops::check(model, i, &op).map_err(at)?;
+        macs = macs.saturating_add(cost.macs);
+        weight_bytes = weight_bytes.saturating_add(cost.weight_bytes);
+        activation_bytes = activation_bytes.saturating_add(cost.activation_bytes);
     }
     // Each operation writes another activation, so equal numbers mean that all are written.
     if activations != header.ops.saturating_add(1) {
@@ -305,6 +313,7 @@ fn check_ops(model: &Model<'_>, limits: &Limits, activations: u32) -> Result<u64
     };
     limit("multiply-accumulates", macs, limits.max_macs)?;
     limit("weight bytes", weight_bytes, limits.max_bytes)?;
+    limit("activation bytes", activation_bytes, limits.max_bytes)?;
     Ok(macs)
 }
 
@@ -318,7 +327,7 @@ fn writer_of(model: &Model<'_>, tensor: u32, end: u32) -> Option<u32> {
 }
 
 /// A tensor that an operation names.
-fn operand(
+pub(super) fn operand(
     model: &Model<'_>,
     name: &'static str,
     index: u32,
@@ -351,7 +360,7 @@ fn check_output(model: &Model<'_>, op: u32, tensor: u32) -> Result<(), Fault> {
 }
 
 /// An activation that an operation reads: the input of the network, or written before.
-fn check_input(
+pub(super) fn check_input(
     model: &Model<'_>,
     op: u32,
     name: &'static str,
@@ -372,87 +381,6 @@ fn check_input(
             want: "written by any op",
         }),
     }
-}
-
-/// Checks operands and shapes of a dense layer. Gives its multiply-accumulates and constant bytes.
-fn check_dense(model: &Model<'_>, index: u32, op: &Op) -> Result<(u64, u64), Fault> {
-    let [x, w, b, none] = op.inputs;
-    let x = check_input(model, index, "input 0 (x)", x)?;
-    let w = operand(model, "input 1 (weights)", w, TensorKind::Constant)?;
-    let b = operand(model, "input 2 (bias)", b, TensorKind::Constant)?;
-    field("input 3", none, NONE, NONE)?;
-    let y = operand(model, "output", op.output, TensorKind::Activation)?;
-
-    let rank = |operand, tensor: &Tensor, want| match tensor.rank == want {
-        true => Ok(()),
-        false => Err(Fault::Rank {
-            operand,
-            have: tensor.rank,
-            want,
-        }),
-    };
-    rank("x", &x, 1)?;
-    rank("weights", &w, 2)?;
-    rank("bias", &b, 1)?;
-    rank("output", &y, 1)?;
-
-    let shape = |operand, dim, have, want| match have == want {
-        true => Ok(()),
-        false => Err(Fault::Shape {
-            operand,
-            dim,
-            have,
-            want,
-        }),
-    };
-    let ([inputs, ..], [rows, columns, ..]) = (x.dims, w.dims);
-    let ([biases, ..], [outputs, ..]) = (b.dims, y.dims);
-    shape("weights", 1, columns, inputs)?;
-    shape("bias", 0, biases, rows)?;
-    shape("output", 0, outputs, rows)?;
-    let bytes = w.data_bytes.saturating_add(b.data_bytes);
-    Ok((u64::from(rows).saturating_mul(u64::from(columns)), bytes))
-}
-
-/// Checks that no input can overflow a sum.
-fn check_weights(model: &Model<'_>) -> Result<(), Error> {
-    for i in 0..model.header.ops {
-        let fault = |fault| Error::model(Place::Op(i), fault);
-        let op = model.op(i).ok_or(fault(Fault::Mismatch))?;
-        let [_, w, b, _] = op.inputs;
-        let constant = |index| model.tensor(index).ok_or(fault(Fault::Mismatch));
-        let (w, b) = (constant(w)?, constant(b)?);
-        let weights = model.data(&w).ok_or(fault(Fault::Mismatch))?;
-        let bias = model.data(&b).ok_or(fault(Fault::Mismatch))?;
-        let [_, columns, ..] = w.dims;
-        // CAST: at most 4096 * 4.
-        let row_bytes = (columns as usize)
-            .saturating_mul(fixed::ELEMENT_BYTES)
-            .max(1);
-        let mut rest = weights;
-        for (row, bias) in (0..u32::MAX).zip(fixed::elements(bias)) {
-            let Some((weights, next)) = rest.split_at_checked(row_bytes) else {
-                return Err(fault(Fault::Mismatch));
-            };
-            rest = next;
-            if !row_fits(weights, bias) {
-                return Err(fault(Fault::RowTooLarge { row }));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether `2^31 * sum |w| + 2^16 * |b| + 2^15 <= 2^63 - 1`.
-fn row_fits(weights: &[u8], bias: i32) -> bool {
-    // At most 4096 * 2^31.
-    let l1 = fixed::elements(weights).fold(0u64, |sum, w| {
-        sum.saturating_add(u64::from(w.unsigned_abs()))
-    });
-    let room = (i64::MAX as u64)
-        .saturating_sub(u64::from(bias.unsigned_abs()) << fixed::FRAC_BITS)
-        .saturating_sub(1 << (fixed::FRAC_BITS - 1));
-    l1 <= room >> 31
 }
 
 fn record(bytes: &[u8], table: u64, index: u32) -> [u8; RECORD_BYTES] {

@@ -9,35 +9,72 @@ use crate::act::Activation;
 use crate::error::Fault;
 use crate::name;
 
-use super::{HEADER_BYTES, MAX_DIM, NONE, RECORD_BYTES};
+use super::{HEADER_BYTES, MAX_DIM, MAX_DIM_QUANTISED, NONE, RECORD_BYTES};
 
 /// Element type of a tensor.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum DType {
     /// Q16.16 in 32 bits.
     Q16,
+    /// 8-bit codes with a scale and a zero point, see [`int8`](crate::int8).
+    I8,
+    /// 16-bit integers.
+    I16,
+    /// 32-bit integers: biases, multipliers, shifts.
+    I32,
+    /// IEEE 754 single precision; vector code only.
+    F32,
 }
 
 impl DType {
+    const ALL: [DType; 5] = [DType::Q16, DType::I8, DType::I16, DType::I32, DType::F32];
+
     /// The code in model files, which is also `NEURAL_DTYPE_*` of the user ABI.
     pub const fn code(self) -> u8 {
         match self {
             DType::Q16 => 1,
+            DType::I8 => 2,
+            DType::I16 => 3,
+            DType::I32 => 4,
+            DType::F32 => 5,
         }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|dtype| dtype.code() == code)
     }
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             DType::Q16 => "q16",
+            DType::I8 => "i8",
+            DType::I16 => "i16",
+            DType::I32 => "i32",
+            DType::F32 => "f32",
         }
     }
 
     /// Bytes of one element.
     pub const fn bytes(self) -> u64 {
         match self {
-            DType::Q16 => 4,
+            DType::I8 => 1,
+            DType::I16 => 2,
+            DType::Q16 | DType::I32 | DType::F32 => 4,
         }
+    }
+
+    /// The largest size of a dimension.
+    pub const fn max_dim(self) -> u32 {
+        match self {
+            DType::Q16 => MAX_DIM,
+            _ => MAX_DIM_QUANTISED,
+        }
+    }
+
+    /// Whether tensors of this type carry a scale and a zero point.
+    const fn is_quantised(self) -> bool {
+        matches!(self, DType::I8)
     }
 }
 
@@ -65,30 +102,116 @@ pub struct Tensor {
     pub data_offset: u64,
     /// Bytes of the data of a constant, else 0.
     pub data_bytes: u64,
+    /// The code that stands for 0.0 in an `i8` activation, -128..=127; else 0.
+    pub zero_point: i32,
+    /// What a step of an `i8` activation is worth: the bits of a positive `f32`; else 0. For those who
+    /// make inputs and read outputs; predictions use multipliers instead.
+    pub scale_bits: u32,
 }
 
 /// What an operation does.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum OpKind {
-    /// `y = act(W x + b)`; operands: `x`, `W`, `b`.
+    /// `y = act(W x + b)` on each row of `x`; operands: `x`, `W`, `b`, and for `i8` the requantisation.
     Dense,
+    /// Convolution; operands: `x[h, w, c]`, `W[n, kh, kw, c]`, `b[n]`, requantisation.
+    Conv2d,
+    /// A window for each channel; operands: `x[h, w, c]`, `W[kh, kw, c]`, `b[c]`, requantisation.
+    DepthwiseConv2d,
+    /// The mean of each channel over a window; operand: `x[h, w, c]`.
+    AveragePool2d,
+    /// The greatest of each channel in a window; operand: `x[h, w, c]`.
+    MaxPool2d,
+    /// `y = a + b`; operands: `a`, `b` (of the same shape, or a part of it that repeats), requantisation.
+    Add,
+    /// `y = a - b`; as [`OpKind::Add`].
+    Sub,
+    /// `y = a b`, element by element; as [`OpKind::Add`].
+    Mul,
+    /// Two to four tensors side by side along an axis.
+    Concat,
+    /// `x` with a border of one value.
+    Pad,
+    /// The same elements in another shape.
+    Reshape,
+    /// `x` with its axes in another order.
+    Transpose,
+    /// The mean over all dimensions but the last; operand: `x`.
+    Mean,
+    /// Softmax over each row of `x`.
+    Softmax,
+    /// Each code is replaced by what a table of 256 says; operands: `x`, `T[256]`.
+    Lut,
 }
 
 impl OpKind {
+    const ALL: [OpKind; 15] = [
+        OpKind::Dense,
+        OpKind::Conv2d,
+        OpKind::DepthwiseConv2d,
+        OpKind::AveragePool2d,
+        OpKind::MaxPool2d,
+        OpKind::Add,
+        OpKind::Sub,
+        OpKind::Mul,
+        OpKind::Concat,
+        OpKind::Pad,
+        OpKind::Reshape,
+        OpKind::Transpose,
+        OpKind::Mean,
+        OpKind::Softmax,
+        OpKind::Lut,
+    ];
+
     /// The code in model files.
     pub const fn code(self) -> u16 {
         match self {
             OpKind::Dense => 1,
+            OpKind::Conv2d => 2,
+            OpKind::DepthwiseConv2d => 3,
+            OpKind::AveragePool2d => 4,
+            OpKind::MaxPool2d => 5,
+            OpKind::Add => 6,
+            OpKind::Sub => 7,
+            OpKind::Mul => 8,
+            OpKind::Concat => 9,
+            OpKind::Pad => 10,
+            OpKind::Reshape => 11,
+            OpKind::Transpose => 12,
+            OpKind::Mean => 13,
+            OpKind::Softmax => 14,
+            OpKind::Lut => 15,
         }
+    }
+
+    fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             OpKind::Dense => "dense",
+            OpKind::Conv2d => "conv_2d",
+            OpKind::DepthwiseConv2d => "depthwise_conv_2d",
+            OpKind::AveragePool2d => "average_pool_2d",
+            OpKind::MaxPool2d => "max_pool_2d",
+            OpKind::Add => "add",
+            OpKind::Sub => "sub",
+            OpKind::Mul => "mul",
+            OpKind::Concat => "concat",
+            OpKind::Pad => "pad",
+            OpKind::Reshape => "reshape",
+            OpKind::Transpose => "transpose",
+            OpKind::Mean => "mean",
+            OpKind::Softmax => "softmax",
+            OpKind::Lut => "lut",
         }
     }
 }
+
+/// Parameters of an operation.
+pub const PARAMS: usize = 7;
 
 /// An operation record.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -97,6 +220,8 @@ pub struct Op {
     pub kind: OpKind,
     /// What is applied to its sums.
     pub activation: Activation,
+    /// What else there is to say; the meaning is that of the kind, see [`crate::nnm`].
+    pub params: [i32; PARAMS],
     /// Indices of the tensors that it reads, [`NONE`] where there is none.
     pub inputs: [u32; 4],
     /// Index of the tensor that it writes.
@@ -181,14 +306,11 @@ impl Tensor {
 
     pub(crate) fn decode(record: &[u8; RECORD_BYTES]) -> Result<Self, Fault> {
         let [dtype, kind, rank, ..] = *record;
-        let dtype = match dtype {
-            1 => DType::Q16,
-            _ => {
-                return Err(Fault::Unsupported {
-                    field: "dtype",
-                    have: u64::from(dtype),
-                })
-            }
+        let Some(dtype) = DType::from_code(dtype) else {
+            return Err(Fault::Unsupported {
+                field: "dtype",
+                have: u64::from(dtype),
+            });
         };
         let kind = match kind {
             0 => TensorKind::Activation,
@@ -210,13 +332,20 @@ impl Tensor {
             .zip(dims)
         {
             if i < rank {
-                field(name, dim, 1, MAX_DIM)?;
+                field(name, dim, 1, dtype.max_dim())?;
             } else {
                 field(name, dim, 0, 0)?;
             }
         }
         zero_in(record, 20, 24)?;
-        zero_from(record, 40)?;
+        zero_from(record, 48)?;
+        // CAST: the same bits, read as signed.
+        let (zero_point, scale_bits) = (u32_at(record, 40) as i32, u32_at(record, 44));
+        if dtype.is_quantised() && kind == TensorKind::Activation {
+            check_scale(zero_point, scale_bits)?;
+        } else {
+            zero_in(record, 40, 48)?;
+        }
         let (data_offset, data_bytes) = (u64_at(record, 24), u64_at(record, 32));
         let tensor = Tensor {
             dtype,
@@ -225,6 +354,8 @@ impl Tensor {
             dims,
             data_offset,
             data_bytes,
+            zero_point,
+            scale_bits,
         };
         match kind {
             TensorKind::Activation => {
@@ -263,7 +394,27 @@ impl Tensor {
         }
         put(record, 24, &self.data_offset.to_le_bytes());
         put(record, 32, &self.data_bytes.to_le_bytes());
+        put(record, 40, &self.zero_point.to_le_bytes());
+        put(record, 44, &self.scale_bits.to_le_bytes());
     }
+}
+
+/// Checks what an `i8` activation says of its codes.
+fn check_scale(zero_point: i32, scale_bits: u32) -> Result<(), Fault> {
+    if !(-128..=127).contains(&zero_point) {
+        return Err(Fault::Signed {
+            field: "zero_point",
+            have: zero_point,
+            min: -128,
+            max: 127,
+        });
+    }
+    // Positive, finite and normal, which the exponent shows.
+    let exponent = scale_bits >> 23;
+    if !(1..=254).contains(&exponent) {
+        return Err(Fault::Scale { bits: scale_bits });
+    }
+    Ok(())
 }
 
 /// Offset of the output in an operation record.
@@ -272,17 +423,15 @@ pub(crate) const OP_OUTPUT_AT: usize = 24;
 impl Op {
     pub(crate) fn decode(record: &[u8; RECORD_BYTES]) -> Result<Self, Fault> {
         let code = |at| u16::from_le_bytes(array(record, at));
-        let kind = match code(0) {
-            1 => OpKind::Dense,
-            have => {
-                return Err(Fault::Unsupported {
-                    field: "op kind",
-                    have: u64::from(have),
-                })
-            }
+        let Some(kind) = OpKind::from_code(code(0)) else {
+            return Err(Fault::Unsupported {
+                field: "op kind",
+                have: u64::from(code(0)),
+            });
         };
         // CAST: the same bits, read as signed.
-        let slope = u32_at(record, 28) as i32;
+        let params = [28, 32, 36, 40, 44, 48, 52].map(|at| u32_at(record, at) as i32);
+        let [slope, ..] = params;
         let Some(activation) = Activation::from_code(code(2), slope) else {
             return Err(Fault::Unsupported {
                 field: "activation",
@@ -296,14 +445,12 @@ impl Op {
                 have: u64::from(flags),
             });
         }
-        match activation {
-            Activation::LeakyRelu { .. } => zero_from(record, 32)?,
-            _ => zero_from(record, 28)?,
-        }
+        zero_from(record, 56)?;
         let inputs = [8, 12, 16, 20].map(|at| u32_at(record, at));
         Ok(Op {
             kind,
             activation,
+            params,
             inputs,
             output: u32_at(record, OP_OUTPUT_AT),
         })
@@ -316,8 +463,8 @@ impl Op {
             put(record, at, &input.to_le_bytes());
         }
         put(record, OP_OUTPUT_AT, &self.output.to_le_bytes());
-        if let Activation::LeakyRelu { slope } = self.activation {
-            put(record, 28, &slope.to_le_bytes());
+        for (at, param) in (28..).step_by(4).zip(self.params) {
+            put(record, at, &param.to_le_bytes());
         }
     }
 

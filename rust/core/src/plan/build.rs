@@ -1,22 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a checked model to a plan: finds a place for every vector and every weight.
+//! From a checked model to a plan: finds a place for every tensor and every constant.
 
 use crate::error::{Error, Fault, Place};
-use crate::nnm::{Model, Op, OpKind, ALIGN};
-use crate::scalar;
+use crate::nnm::{DType, Model, Op, OpKind, Tensor, ALIGN, NONE};
 
-use super::{bytes_of, Plan, Region, Step, TILE_MACS, TILE_ROWS};
+use super::int8::Int8;
+use super::q16::DenseQ16;
+use super::{Plan, Region, Slot, Step, Work};
+
+/// Where constants go, and what a step needs besides its operands, while a plan is made.
+pub(super) struct Builder<'p> {
+    plan: &'p mut Plan,
+    /// Bytes of memory that the step needs while it runs.
+    temp: usize,
+}
+
+impl Builder<'_> {
+    /// A place for a constant in the packed weights.
+    pub(super) fn constant(&mut self, bytes: usize) -> Option<usize> {
+        let at = self.plan.weight_bytes;
+        self.plan.weight_bytes = at.checked_add(aligned(bytes)?)?;
+        Some(at)
+    }
+
+    /// Memory for a sample that is used by this step only.
+    pub(super) fn temp(&mut self, bytes: usize) {
+        self.temp = bytes;
+    }
+}
 
 impl Model<'_> {
+    /// Steps of the plan of this model.
+    pub fn step_count(&self) -> usize {
+        // At most MAX_OPS + 2.
+        self.op_count().saturating_add(match self.dtype() {
+            DType::Q16 => 0,
+            _ => 2,
+        })
+    }
+
     /// Makes the plan of this model, in the first elements of `steps`.
     ///
-    /// `steps` needs [`op_count`](Model::op_count) elements, else this fails with `Buffer`. Vectors that
-    /// are not needed at the same time share scratch memory. Takes `ops^2` short steps at most for
+    /// `steps` needs [`step_count`](Model::step_count) elements, else this fails with `Buffer`. Tensors
+    /// that are not needed at the same time share scratch memory. Takes `ops^2` short steps at most for
     /// chains of layers.
     pub fn plan(&self, steps: &mut [Step]) -> Result<Plan, Error> {
-        let (have, want) = (steps.len() as u64, self.op_count() as u64);
-        let Some(steps) = steps.get_mut(..self.op_count()) else {
+        let (have, want) = (steps.len() as u64, self.step_count() as u64);
+        let Some(steps) = steps.get_mut(..self.step_count()) else {
             return Err(Error::Buffer {
                 buffer: "steps",
                 have,
@@ -27,104 +58,177 @@ impl Model<'_> {
             input_bytes: self.input_bytes(),
             output_bytes: self.output_bytes(),
             macs: self.macs(),
-            steps: self.op_count(),
+            steps: self.step_count(),
             ..Plan::default()
         };
-        for (i, op) in self.numbered_ops() {
-            let fault = || Error::model(Place::Op(i), Fault::Mismatch);
-            let op = op.ok_or_else(fault)?;
-            // CAST: at most MAX_OPS.
-            let (before, this) = steps.split_at_mut_checked(i as usize).ok_or_else(fault)?;
-            let this = this.first_mut().ok_or_else(fault)?;
-            *this = match op.kind {
-                OpKind::Dense => self.dense_step(i, &op, &mut plan).ok_or_else(fault)?,
+        let copies = steps.len() > self.op_count();
+        // CAST: at most MAX_OPS.
+        let last = self.op_count().saturating_sub(1) as u32;
+        // Every step and its constants.
+        for (i, step) in steps.iter_mut().enumerate() {
+            let index = i.wrapping_sub(usize::from(copies));
+            let fault = || Error::model(Place::Op(0), Fault::Mismatch);
+            *step = if copies && i == 0 {
+                self.copy_step(0, self.input_tensor()).ok_or_else(fault)?
+            } else if index >= self.op_count() {
+                self.copy_step(last, self.output_tensor())
+                    .ok_or_else(fault)?
+            } else {
+                // CAST: at most MAX_OPS.
+                let op = index as u32;
+                self.op_step(op, &mut plan)
+                    .ok_or(Error::model(Place::Op(op), Fault::Mismatch))?
             };
-            self.connect(i, &op, before);
         }
-        for (i, _) in self.numbered_ops() {
-            let fault = || Error::model(Place::Op(i), Fault::Mismatch);
-            let (before, this) = steps.split_at_mut_checked(i as usize).ok_or_else(fault)?;
-            let this = this.first_mut().ok_or_else(fault)?;
-            self.place(i, this, before, &mut plan).ok_or_else(fault)?;
+        // Who reads what last, then where it lies.
+        for i in 0..steps.len() {
+            let Some((before, [this, ..])) = steps.split_at_mut_checked(i) else {
+                continue;
+            };
+            for tensor in self.reads_of(i, this, copies) {
+                let writer = before.iter_mut().rev().find(|step| step.tensor == tensor);
+                if let Some(writer) = writer {
+                    // CAST: at most MAX_OPS + 2.
+                    writer.last_use = i as u32;
+                }
+            }
+        }
+        for i in 0..steps.len() {
+            let Some((before, [this, ..])) = steps.split_at_mut_checked(i) else {
+                continue;
+            };
+            let fault = Error::model(Place::Op(this.op), Fault::Mismatch);
+            self.place(i, this, before, copies, &mut plan)
+                .ok_or(fault)?;
         }
         Ok(plan)
     }
 
-    fn numbered_ops(&self) -> impl Iterator<Item = (u32, Option<Op>)> + '_ {
-        // CAST: at most MAX_OPS.
-        (0..self.op_count() as u32).map(|i| (i, self.op(i)))
-    }
-
-    /// A dense step with a place for its weights, but none for its vectors yet.
-    fn dense_step(&self, i: u32, op: &Op, plan: &mut Plan) -> Option<Step> {
-        let [_, weights, _, _] = op.inputs;
-        let [outputs, inputs, ..] = self.tensor(weights)?.dims;
-        let mut take = |bytes: usize| {
-            let at = plan.weight_bytes;
-            plan.weight_bytes = at.checked_add(aligned(bytes)?)?;
-            Some(at)
-        };
-        // CAST: dimensions are at most 4096.
-        let rows = outputs as usize;
-        let weights = take(rows.checked_mul(bytes_of(inputs))?)?;
-        let bias = take(bytes_of(outputs))?;
-        let row_terms = take(rows.checked_mul(scalar::TERM_BYTES)?)?;
-        // CAST: at most TILE_MACS. Whole blocks; a block of the widest layer is just a tile.
-        let tile_rows = TILE_MACS.checked_div(u64::from(inputs))? as u32;
-        let tile_rows = tile_rows & !(scalar::BLOCK_ROWS as u32 - 1);
+    /// The step that makes biased codes of the input, or codes of the output.
+    fn copy_step(&self, op: u32, tensor: u32) -> Option<Step> {
+        let elements = u32::try_from(self.tensor(tensor)?.elements()).ok()?;
         Some(Step {
-            kind: op.kind,
+            kind: OpKind::Reshape,
             dtype: self.dtype(),
-            activation: op.activation,
-            inputs,
-            outputs,
-            weights,
-            bias,
-            row_terms,
-            tile_rows: tile_rows.clamp(scalar::BLOCK_ROWS as u32, TILE_ROWS),
-            op: i,
-            tensor: op.output,
-            last_use: i,
+            inputs: elements,
+            outputs: elements,
+            macs: u64::from(elements),
+            work: Work::Int8(Int8::Flip),
+            op,
+            tensor,
             ..Step::EMPTY
         })
     }
 
-    /// Notes that step `i` reads what an earlier one writes.
-    fn connect(&self, i: u32, op: &Op, before: &mut [Step]) {
+    /// The step of an operation, with a place for its constants, but none for its tensors yet.
+    fn op_step(&self, index: u32, plan: &mut Plan) -> Option<Step> {
+        let op = self.op(index)?;
         let [x, ..] = op.inputs;
-        if let Some(writer) = before.iter_mut().find(|step| step.tensor == x) {
-            writer.last_use = i;
+        let (x, y) = (self.tensor(x)?, self.tensor(op.output)?);
+        let mut builder = Builder { plan, temp: 0 };
+        let work = match x.dtype {
+            DType::Q16 => DenseQ16::plan(self, &op, &mut builder)?,
+            _ => Int8::plan(self, &op, &mut builder)?,
+        };
+        let temp = builder.temp;
+        let elements = |tensor: &Tensor| u32::try_from(tensor.elements()).ok();
+        Some(Step {
+            kind: op.kind,
+            dtype: x.dtype,
+            activation: op.activation,
+            inputs: elements(&x)?,
+            outputs: elements(&y)?,
+            macs: self.op_macs(&op)?,
+            weight_bytes: self.op_weight_bytes(&op),
+            temp: self.slot_of(x.dtype, temp)?,
+            work,
+            op: index,
+            tensor: op.output,
+            ..Step::EMPTY
+        })
+    }
+
+    /// Bytes of the constants of an operation.
+    fn op_weight_bytes(&self, op: &Op) -> u64 {
+        let bytes = |index: u32| self.tensor(index).map_or(0, |tensor| tensor.data_bytes);
+        op.inputs
+            .into_iter()
+            .fold(0, |sum: u64, index| sum.saturating_add(bytes(index)))
+    }
+
+    /// The tensors that step `i` reads; of an operation, its activations.
+    fn reads_of(&self, i: usize, step: &Step, copies: bool) -> impl Iterator<Item = u32> + '_ {
+        let first = copies && i == 0;
+        let copy = matches!(step.work, Work::Int8(Int8::Flip));
+        let inputs = match copy {
+            true if first => [NONE; 4],
+            true => [step.tensor, NONE, NONE, NONE],
+            false => self.op(step.op).map_or([NONE; 4], |op| op.inputs),
+        };
+        inputs.into_iter().filter(|&index| {
+            self.tensor(index)
+                .is_some_and(|tensor| tensor.kind == crate::nnm::TensorKind::Activation)
+        })
+    }
+
+    /// Memory of a sample, nowhere yet.
+    fn slot_of(&self, dtype: DType, bytes: usize) -> Option<Slot> {
+        if bytes == 0 {
+            return Some(Slot::NONE);
         }
+        Some(Slot {
+            region: Region::None,
+            bytes,
+            stride: match dtype {
+                DType::Q16 => DenseQ16::stride(bytes)?,
+                _ => Int8::stride(bytes)?,
+            },
+        })
     }
 
     /// Decides where step `i` reads and writes.
-    fn place(&self, i: u32, step: &mut Step, before: &[Step], plan: &mut Plan) -> Option<()> {
-        let [x, ..] = self.op(i)?.inputs;
-        step.source = if x == self.input_tensor() {
-            Region::Input
-        } else {
-            before.iter().find(|writer| writer.tensor == x)?.target
+    fn place(
+        &self,
+        i: usize,
+        step: &mut Step,
+        before: &[Step],
+        copies: bool,
+        plan: &mut Plan,
+    ) -> Option<()> {
+        // CAST: at most MAX_OPS + 2.
+        let now = i as u32;
+        let boundary = |region, bytes| Slot {
+            region,
+            bytes,
+            stride: bytes,
         };
-        if step.tensor == self.output_tensor() {
-            step.target = Region::Output;
-            return Some(());
+        let last_copy = copies && i != 0 && matches!(step.work, Work::Int8(Int8::Flip));
+        if copies && i == 0 {
+            step.reads[0] = boundary(Region::Input, plan.input_bytes);
         }
-        // The lowest place that no vector holds which this or a later step reads.
-        let bytes = aligned(bytes_of(step.outputs))?;
-        let (mut at, mut again) = (0usize, true);
-        while again {
-            again = false;
-            for other in before.iter().filter(|other| other.last_use >= i) {
-                if let Region::Scratch(start) = other.target {
-                    let end = start.checked_add(aligned(bytes_of(other.outputs))?)?;
-                    if start < at.checked_add(bytes)? && at < end {
-                        (at, again) = (end, true);
-                    }
-                }
-            }
+        let mut slots = step.reads;
+        for (slot, tensor) in slots.iter_mut().zip(self.reads_of(i, step, copies)) {
+            *slot = match before.iter().rev().find(|writer| writer.tensor == tensor) {
+                Some(writer) => writer.write,
+                None if tensor == self.input_tensor() => boundary(Region::Input, plan.input_bytes),
+                None => return None,
+            };
         }
-        step.target = Region::Scratch(at);
-        plan.scratch_bytes = plan.scratch_bytes.max(at.checked_add(bytes)?);
+        step.reads = slots;
+        let bytes = usize::try_from(self.tensor(step.tensor)?.bytes()).ok()?;
+        if last_copy || (!copies && step.tensor == self.output_tensor()) {
+            step.write = boundary(Region::Output, plan.output_bytes);
+        } else {
+            let mut slot = self.slot_of(step.dtype, bytes)?;
+            slot.region = Region::Scratch(free_place(&slot, now, before, None)?);
+            plan.reserve(&slot)?;
+            step.write = slot;
+        }
+        if step.temp.bytes > 0 {
+            let at = free_place(&step.temp, now, before, Some(&step.write))?;
+            step.temp.region = Region::Scratch(at);
+            plan.reserve(&step.temp)?;
+        }
         Some(())
     }
 
@@ -140,36 +244,46 @@ impl Model<'_> {
         };
         dst.fill(0);
         for step in steps {
-            match step.kind {
-                OpKind::Dense => self.pack_dense(step, dst).ok_or(step.mismatch())?,
+            match &step.work {
+                Work::DenseQ16(dense) => dense.pack(self, step, dst),
+                Work::Int8(op) => op.pack(self, step, dst),
             }
+            .ok_or(step.mismatch())?;
         }
         Ok(())
     }
+}
 
-    fn pack_dense(&self, step: &Step, dst: &mut [u8]) -> Option<()> {
-        let [_, weights, bias, _] = self.op(step.op)?.inputs;
-        let weights = self.data(&self.tensor(weights)?)?;
-        let bias = self.data(&self.tensor(bias)?)?;
-        // CAST: dimensions are at most 4096.
-        let (inputs, outputs) = (step.inputs as usize, step.outputs as usize);
-        if weights.len() != outputs.checked_mul(bytes_of(step.inputs))?
-            || bias.len() != bytes_of(step.outputs)
-        {
-            return None;
+impl Plan {
+    fn reserve(&mut self, slot: &Slot) -> Option<()> {
+        if let Region::Scratch(at) = slot.region {
+            self.scratch_bytes = self.scratch_bytes.max(at.checked_add(slot.stride)?);
         }
-        let terms = outputs.checked_mul(scalar::TERM_BYTES)?;
-        dst.get_mut(step.bias..)?
-            .get_mut(..bias.len())?
-            .copy_from_slice(bias);
-        // The terms lie behind the weights.
-        let (low, high) = dst.split_at_mut_checked(step.row_terms)?;
-        let packed = low.get_mut(step.weights..)?.get_mut(..weights.len())?;
-        scalar::pack(weights, bias, inputs, packed, high.get_mut(..terms)?);
         Some(())
     }
 }
 
-fn aligned(bytes: usize) -> Option<usize> {
+/// The lowest place that nothing holds which step `now` or a later one reads.
+fn free_place(slot: &Slot, now: u32, before: &[Step], beside: Option<&Slot>) -> Option<usize> {
+    let held = || {
+        let live = before.iter().filter(|other| other.last_use >= now);
+        live.map(|other| &other.write).chain(beside)
+    };
+    let (mut at, mut again) = (0usize, true);
+    while again {
+        again = false;
+        for other in held() {
+            if let Region::Scratch(start) = other.region {
+                let end = start.checked_add(other.stride)?;
+                if start < at.checked_add(slot.stride)? && at < end {
+                    (at, again) = (end, true);
+                }
+            }
+        }
+    }
+    Some(at)
+}
+
+pub(super) fn aligned(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of(ALIGN)
 }

@@ -29,7 +29,7 @@ pub(crate) fn model(file: &[u8]) -> bool {
     let plan = model.plan(&mut steps).expect("a plan");
     // What the limits promise: bytes of weights, terms of rows, and padding.
     assert!(plan.weight_bytes <= 4 * LIMITS.max_bytes as usize);
-    assert!(plan.scratch_bytes <= (plan.steps + 1) * 4096 * 4);
+    assert!(plan.scratch_bytes <= (plan.steps + 1) * 4096 * 4 + 4 * LIMITS.max_bytes as usize);
     let mut weights = vec![0; plan.weight_bytes];
     model
         .pack(&steps, &plan, &mut weights)
@@ -44,6 +44,7 @@ pub(crate) fn model(file: &[u8]) -> bool {
             &plan,
             &steps,
             &weights,
+            1,
             &mut scratch,
             &input,
             &mut output,

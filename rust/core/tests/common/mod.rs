@@ -296,7 +296,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) fn new(file: &[u8]) -> Self {
         let model = parse(file, &Limits::DEFAULT).unwrap_or_else(|e| panic!("{e}"));
-        let mut steps = vec![Step::EMPTY; model.op_count()];
+        let mut steps = vec![Step::EMPTY; model.step_count()];
         let plan = model.plan(&mut steps).unwrap();
         let mut weights = vec![0xaa; plan.weight_bytes];
         model.pack(&steps, &plan, &mut weights).unwrap();
@@ -315,6 +315,7 @@ impl Loaded {
             &self.plan,
             &self.steps,
             &self.weights,
+            1,
             &mut scratch,
             &bytes(input),
             &mut output,
