@@ -68,6 +68,8 @@ impl Slot {
 }
 
 /// What a step computes.
+// There is no allocation here that a large variant could be put into; a plan has few steps.
+#[allow(clippy::large_enum_variant)]
 #[derive(Copy, Clone, Debug)]
 enum Work {
     DenseQ16(DenseQ16),
