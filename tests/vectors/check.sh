@@ -14,4 +14,11 @@ failed=0
 "$python" "$here/make_onnx.py" --check || failed=1
 
 "$python" "$here/kml.py" || failed=1
+
+status=0
+python3 "$here/make_tflite.py" --check || status=$?
+case $status in
+0 | 4) ;;
+*) failed=1 ;;
+esac
 exit "$failed"
