@@ -413,6 +413,56 @@ impl Step {
         scratch: &'a mut [u8],
         output: &'a mut [u8],
     ) -> Option<Tensors<'a>> {
+        let [first, second, ..] = &self.reads;
+        if second.region != Region::None || self.temp.region != Region::None {
+            return self.many_tensors(samples, input, scratch, output);
+        }
+        // From one tensor to another, as nearly all steps.
+        let bytes = |slot: &Slot| slot.stride.wrapping_mul(samples);
+        let (from, to) = (bytes(first), bytes(&self.write));
+        let (x, write): (&'a [u8], &'a mut [u8]) = match (first.region, self.write.region) {
+            (Region::Scratch(a), Region::Scratch(b)) => {
+                let (a, b) = (a.wrapping_mul(samples), b.wrapping_mul(samples));
+                if a < b {
+                    let (low, high) = scratch.split_at_mut_checked(b)?;
+                    (low.get(a..)?.get(..from)?, high.get_mut(..to)?)
+                } else {
+                    let (low, high) = scratch.split_at_mut_checked(a)?;
+                    (high.get(..from)?, low.get_mut(b..)?.get_mut(..to)?)
+                }
+            }
+            (Region::Input, Region::Scratch(b)) if input.len() == from => {
+                let b = b.wrapping_mul(samples);
+                (input, scratch.get_mut(b..)?.get_mut(..to)?)
+            }
+            (Region::Scratch(a), Region::Output) if output.len() == to => {
+                let a = a.wrapping_mul(samples);
+                (scratch.get(a..)?.get(..from)?, output)
+            }
+            (Region::Input, Region::Output) if input.len() == from && output.len() == to => {
+                (input, output)
+            }
+            (Region::Output, Region::Scratch(b)) if output.len() == from => {
+                let b = b.wrapping_mul(samples);
+                (output, scratch.get_mut(b..)?.get_mut(..to)?)
+            }
+            _ => return None,
+        };
+        Some(Tensors {
+            reads: [x, &[], &[], &[]],
+            write,
+            temp: &mut [],
+        })
+    }
+
+    /// The tensors of a step that reads several or needs memory for itself.
+    fn many_tensors<'a>(
+        &self,
+        samples: usize,
+        input: &'a [u8],
+        scratch: &'a mut [u8],
+        output: &'a mut [u8],
+    ) -> Option<Tensors<'a>> {
         let span = |slot: &Slot| match slot.region {
             // Scaled by the same factor, places that do not overlap still do not.
             Region::Scratch(at) => (at.wrapping_mul(samples), slot.stride.wrapping_mul(samples)),

@@ -659,6 +659,21 @@ impl Products {
         y_row: usize,
     ) -> Result<(), Error> {
         let budget = usize::try_from(meter.kernels.tile_macs()).unwrap_or(usize::MAX);
+        let y_outer = grid.m.saturating_mul(y_row);
+        let all = position.saturating_mul(grid.m).saturating_mul(grid.outer);
+        if all <= budget {
+            // CAST: widens.
+            meter.spend(all as u64)?;
+            let tile = Tile {
+                grid,
+                row: 0,
+                n: self.n,
+                y_row,
+                y_outer,
+            };
+            self.tile(meter.kernels, constants, &tile, x, y);
+            return Ok(());
+        }
         let fit = |cost: usize| budget.checked_div(cost.max(1)).unwrap_or(1);
         let line = position.saturating_mul(grid.m);
         let lines = fit(line).clamp(1, grid.outer.max(1));
@@ -669,7 +684,6 @@ impl Products {
             true => self.n,
             false => fit(per_panel).clamp(1, panels).saturating_mul(PANEL),
         };
-        let y_outer = grid.m.saturating_mul(y_row);
         let mut a = 0usize;
         while a < grid.outer {
             let outer = lines.min(grid.outer.saturating_sub(a));
