@@ -12,6 +12,7 @@
 //! ```
 
 mod build;
+mod chain;
 mod int8;
 mod q16;
 
@@ -21,6 +22,7 @@ use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
 use crate::scalar;
 
+use self::chain::Chain;
 use self::int8::Int8;
 use self::q16::DenseQ16;
 
@@ -178,6 +180,7 @@ pub struct Plan {
     pub macs: u64,
     /// Number of steps.
     pub steps: usize,
+    chain: Chain,
 }
 
 /// A dense layer, or some of its rows: `output = W input + bias`, Q16.16, `R` rows, `N` inputs.
@@ -227,6 +230,12 @@ pub trait Kernels {
     /// Matrix product of codes: dense layers and convolutions.
     fn gemm_i8(&self, args: codes::Gemm<'_>) {
         codes::gemm(args);
+    }
+
+    /// Dense layers of codes one after the other; `false` leaves them to [`Kernels::gemm_i8`].
+    fn chain_i8(&self, args: codes::Chain<'_>) -> bool {
+        let _ = args;
+        false
     }
 
     /// Depthwise convolution of codes.
@@ -353,7 +362,12 @@ pub fn run<K: Kernels + ?Sized>(
         return at_least("steps", steps.len(), plan.steps);
     };
     let mut meter = Meter { kernels, done: 0 };
-    for step in steps {
+    let chain = &plan.chain;
+    let done = match samples {
+        1 => chain.run(kernels, steps, weights, scratch, input, output),
+        _ => None,
+    };
+    for step in steps.iter().skip(done.unwrap_or(0)) {
         let tensors = step
             .tensors(samples, input, scratch, output)
             .ok_or(step.mismatch())?;

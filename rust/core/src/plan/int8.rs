@@ -7,7 +7,9 @@
 
 use crate::error::Error;
 use crate::fixed::{self, ELEMENT_BYTES};
-use crate::int8::{self as codes, pack, Multiplier, Requant, BIAS, GROUP, LANES, PANEL, SLACK};
+use crate::int8::{
+    self as codes, pack, ChainLayer, Multiplier, Requant, BIAS, GROUP, LANES, PANEL, SLACK,
+};
 use crate::nnm::{last_dim, Model, Op, OpKind, Tensor, TensorKind, Window};
 
 use super::build::{aligned, Builder};
@@ -500,6 +502,27 @@ impl Products {
         this.shift = part(builder, list)?;
         this.offsets = part(builder, this.segments.checked_mul(ELEMENT_BYTES)?)?;
         Some(this)
+    }
+
+    /// What a chain of layers needs, of a dense layer of one position.
+    pub(super) fn chain_layer(&self) -> Option<ChainLayer> {
+        let single = self.grid.m == 1 && self.grid.outer == 1 && self.segments == 1;
+        if !single || self.depthwise || self.border.is_some() {
+            return None;
+        }
+        let at = |part: &Part| u32::try_from(part.at).ok();
+        Some(ChainLayer {
+            k: u32::try_from(self.k).ok()?,
+            n: u32::try_from(self.n).ok()?,
+            w: at(&self.weights)?,
+            bias: at(&self.bias)?,
+            mult: at(&self.mult)?,
+            shift: at(&self.shift)?,
+            zero: self.zero,
+            min: self.min,
+            max: self.max,
+            reserved: [0; 7],
+        })
     }
 
     /// Works out segments and positions of a window.
