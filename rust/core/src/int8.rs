@@ -272,6 +272,10 @@ pub struct Mul<'a> {
 }
 
 /// Mean over the rows of `x[rows, channels]`.
+///
+/// `y = clamp(zero + multiply(sum over rows: x - x_zero))`, to 0..=255. The division is part of the
+/// factor: with that from the scale of `x` to the scale of `y`, `(mult, shift)`, and
+/// `bits = min(ilog2(rows), 31 - shift)`, it is `((mult << bits) / rows, shift + bits)`, rounded down.
 #[derive(Debug)]
 pub struct Mean<'a> {
     /// Biased codes.
@@ -284,11 +288,11 @@ pub struct Mean<'a> {
     pub channels: usize,
     /// Biased zero point of `x`.
     pub x_zero: i32,
-    /// Biased zero point and multiplier of `y`; the multiplier contains the division by `rows`.
+    /// Biased zero point and multiplier of `y`, see above.
     pub y_scale: (i32, Multiplier),
 }
 
-/// Softmax over each row of `x[rows, n]`, at most 4096 elements; the result has the scale 2^-8 and the zero point -128.
+/// Softmax over each row of `x[rows, n]`, at most 4095 elements; the result has the scale 2^-8 and the zero point -128.
 #[derive(Debug)]
 pub struct Softmax<'a> {
     /// Biased codes.
