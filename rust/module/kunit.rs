@@ -8,7 +8,10 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use neural_core::{
     act::Activation,
     nnm::{
@@ -26,7 +29,6 @@ use crate::{
     registry,
     sys::{
         cpu,
-        slab::SlabArc,
         work::WorkSet, //
     }, //
 };
@@ -65,7 +67,7 @@ fn name(text: &str) -> Result<Name> {
     Name::new(text.as_bytes()).map_err(|failure| failure.errno)
 }
 
-fn load(text: &str, k: i32) -> Result<SlabArc<Network>> {
+fn load(text: &str, k: i32) -> Result<Arc<Network>> {
     let file = image(k, DIM as u32)?;
     registry::load(Some(name(text)?), &file).map_err(|failure| failure.errno)
 }

@@ -19,6 +19,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        Arc,
         CondVar,
         Mutex, //
     }, //
@@ -52,12 +53,7 @@ use crate::{
             self,
             PreemptGuard, //
         },
-        scratch::CpuScratch,
-        slab::{
-            Shared,
-            SlabArc,
-            SlabCache, //
-        }, //
+        scratch::CpuScratch, //
     }, //
 };
 
@@ -98,8 +94,7 @@ pub(crate) enum Spread {
 }
 
 impl Spread {
-    /// Placement of weights, and of whatever belongs to no CPU.
-    pub(crate) fn weights(self) -> Placement {
+    fn weights(self) -> Placement {
         match self {
             Spread::Local => Placement::Near(cpu::current_node()),
             Spread::Interleave => Placement::Interleaved(cpu::current_node()),
@@ -121,9 +116,6 @@ enum Scratch {
     /// For tasks that may wait.
     Pool,
 }
-
-/// The slab cache of models.
-pub(crate) static MODELS: SlabCache<Shared<Model>> = SlabCache::new();
 
 /// A loaded model.
 #[pin_data]
@@ -174,7 +166,7 @@ impl Model {
         file: &nnm::Model<'_>,
         spread: Spread,
         generation: u32,
-    ) -> Outcome<SlabArc<Self>> {
+    ) -> Outcome<Arc<Self>> {
         let refuse = |error| Failure::from_core(error, Kind::Model);
         let mut steps = KVVec::from_elem(Step::EMPTY, file.step_count(), GFP_KERNEL)
             .map_err(|_| Failure::memory("the plan", file.step_count()))?;
@@ -195,7 +187,7 @@ impl Model {
     }
 
     /// The same model in memory placed anew.
-    pub(crate) fn placed(&self, spread: Spread, generation: u32) -> Outcome<SlabArc<Self>> {
+    pub(crate) fn placed(&self, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
         let mut steps = KVVec::with_capacity(self.steps.len(), GFP_KERNEL)
             .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
         steps
@@ -217,7 +209,7 @@ impl Model {
         Self::assemble(parts, spread, generation)
     }
 
-    fn assemble(parts: Parts, spread: Spread, generation: u32) -> Outcome<SlabArc<Self>> {
+    fn assemble(parts: Parts, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
         let bytes = parts.plan.scratch_bytes;
         let no_memory = |_| Failure::memory("scratch", bytes);
         let mut slots = KVec::new();
@@ -237,26 +229,25 @@ impl Model {
         };
         let pool_memory = slots.iter().map(NodeBuf::memory).sum();
         let pool_slots = slots.len();
-        MODELS
-            .share(
-                spread.weights().node(),
-                pin_init!(Model {
-                    plan: parts.plan,
-                    steps: parts.steps,
-                    weights: parts.weights,
-                    scratch,
-                    pool <- new_mutex!(slots, "neural_pool"),
-                    freed <- new_condvar!("neural_pool_freed"),
-                    pool_memory,
-                    pool_slots,
-                    cost,
-                    generation,
-                    dtype: parts.dtype,
-                    input_dim: parts.input_dim,
-                    output_dim: parts.output_dim,
-                }),
-            )
-            .map_err(|_| Failure::memory("a model", core::mem::size_of::<Self>()))
+        Arc::pin_init(
+            pin_init!(Model {
+                plan: parts.plan,
+                steps: parts.steps,
+                weights: parts.weights,
+                scratch,
+                pool <- new_mutex!(slots, "neural_pool"),
+                freed <- new_condvar!("neural_pool_freed"),
+                pool_memory,
+                pool_slots,
+                cost,
+                generation,
+                dtype: parts.dtype,
+                input_dim: parts.input_dim,
+                output_dim: parts.output_dim,
+            }),
+            GFP_KERNEL,
+        )
+        .map_err(|_| Failure::memory("a model", core::mem::size_of::<Self>()))
     }
 
     /// The plan.

@@ -8,6 +8,7 @@ use kernel::prelude::*;
 use neural_core::nnm;
 
 use super::{
+    cache_placement,
     check_node,
     code_of,
     spread_of,
@@ -102,7 +103,7 @@ impl Network {
                 new.cache_size,
                 self.input_bytes,
                 self.output_bytes,
-                spread.weights(),
+                cache_placement(spread),
             )?
         } else {
             None

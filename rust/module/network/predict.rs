@@ -112,11 +112,7 @@ impl Network {
             self.remember(&rcu, generation, now, input, output);
             return Ok(Answer::Computed(guard.cpu()));
         }
-        let held = if atomic {
-            None
-        } else {
-            Some(model.to_counted())
-        };
+        let held = if atomic { None } else { Some(model.to_arc()) };
         drop(rcu);
         drop(guard);
         let (cpu, generation) = match held {

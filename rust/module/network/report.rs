@@ -4,6 +4,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use kernel::sync::Arc;
 use neural_core::{
     config::Settings,
     stats::Snapshot, //
@@ -15,14 +16,13 @@ use crate::{
     model::Model,
     sys::{
         cpu::CpuSet,
-        param,
-        slab::SlabArc, //
+        param, //
     }, //
 };
 
 impl Network {
     /// The model now.
-    pub(crate) fn model(&self) -> Option<SlabArc<Model>> {
+    pub(crate) fn model(&self) -> Option<Arc<Model>> {
         self.model.get()
     }
 

@@ -27,86 +27,50 @@ use kernel::{
     }, //
 };
 
-/// A counted reference that can be kept as an address.
+/// An optional `Arc<T>` that is read under RCU.
 ///
-/// # Safety
+/// # Invariants
 ///
-/// What `into_raw` gives addresses the value for as long as its reference count is held, and a
-/// clone is another count of the same value.
-pub(crate) unsafe trait Counted: Clone + Send + Sync {
-    /// What is referred to.
-    type Target;
-
-    /// The address; its reference count is held until it goes to `from_raw`.
-    fn into_raw(self) -> NonNull<Self::Target>;
-
-    /// The reference again.
-    ///
-    /// # Safety
-    ///
-    /// `raw` comes from `into_raw`, and the caller hands over a reference count.
-    unsafe fn from_raw(raw: NonNull<Self::Target>) -> Self;
+/// The pointer is null or comes from `Arc::into_raw`, and this cell owns that reference count.
+pub(crate) struct RcuArc<T: Send + Sync> {
+    ptr: AtomicPtr<T>,
+    _owns: PhantomData<Arc<T>>,
 }
 
-// SAFETY: As the kernel crate documents `Arc`.
-unsafe impl<T: Send + Sync> Counted for Arc<T> {
+/// What [`RcuArc::read`] found: valid while the RCU read side lasts and the cell is there.
+///
+/// # Invariants
+///
+/// `ptr` comes from `Arc::into_raw`, and the reference count that the cell holds or held of it is
+/// not given up during `'a`.
+pub(crate) struct Borrowed<'a, T> {
+    ptr: NonNull<T>,
+    _lives: PhantomData<&'a T>,
+}
+
+impl<T> Deref for Borrowed<'_, T> {
     type Target = T;
 
-    fn into_raw(self) -> NonNull<T> {
-        // SAFETY: `into_raw` gives the address of a value, which is not null.
-        unsafe { NonNull::new_unchecked(Arc::into_raw(self).cast_mut()) }
-    }
-
-    unsafe fn from_raw(raw: NonNull<T>) -> Self {
-        // SAFETY: By this function's requirements.
-        unsafe { Arc::from_raw(raw.as_ptr().cast_const()) }
-    }
-}
-
-/// An optional reference that is read under RCU.
-///
-/// # Invariants
-///
-/// The pointer is null or comes from `into_raw`, and this cell owns that reference count.
-pub(crate) struct RcuCell<R: Counted> {
-    ptr: AtomicPtr<R::Target>,
-    _owns: PhantomData<R>,
-}
-
-/// What [`RcuCell::read`] found: valid while the RCU read side lasts and the cell is there.
-///
-/// # Invariants
-///
-/// `ptr` comes from `into_raw`, and the reference count that the cell holds or held of it is
-/// not given up during `'a`.
-pub(crate) struct Borrowed<'a, R: Counted> {
-    ptr: NonNull<R::Target>,
-    _lives: PhantomData<&'a R::Target>,
-}
-
-impl<R: Counted> Deref for Borrowed<'_, R> {
-    type Target = R::Target;
-
-    fn deref(&self) -> &R::Target {
+    fn deref(&self) -> &T {
         // SAFETY: By the invariants, the value lives.
         unsafe { self.ptr.as_ref() }
     }
 }
 
-impl<R: Counted> Borrowed<'_, R> {
+impl<T> Borrowed<'_, T> {
     /// A reference count of its own, to keep the value beyond the RCU read side.
-    pub(crate) fn to_counted(&self) -> R {
-        // SAFETY: By the invariants, `ptr` comes from `into_raw` and its count is not zero; the
-        // reference made here is not dropped, so that the count stays the cell's.
-        let held = ManuallyDrop::new(unsafe { R::from_raw(self.ptr) });
-        R::clone(&held)
+    pub(crate) fn to_arc(&self) -> Arc<T> {
+        // SAFETY: By the invariants, `ptr` comes from `Arc::into_raw` and its count is not zero;
+        // the `Arc` made here is not dropped, so that the count stays the cell's.
+        let held = ManuallyDrop::new(unsafe { Arc::from_raw(self.ptr.as_ptr().cast_const()) });
+        Arc::clone(&held)
     }
 }
 
-impl<R: Counted> RcuCell<R> {
+impl<T: Send + Sync> RcuArc<T> {
     /// A cell that holds `value`.
-    pub(crate) fn new(value: Option<R>) -> Self {
-        RcuCell {
+    pub(crate) fn new(value: Option<Arc<T>>) -> Self {
+        RcuArc {
             // INVARIANT: Null or from `into_raw`.
             ptr: AtomicPtr::new(Self::raw(value)),
             _owns: PhantomData,
@@ -115,19 +79,19 @@ impl<R: Counted> RcuCell<R> {
 
     /// A cell that holds nothing.
     pub(crate) const fn empty() -> Self {
-        RcuCell {
+        RcuArc {
             // INVARIANT: Null.
             ptr: AtomicPtr::new(ptr::null_mut()),
             _owns: PhantomData,
         }
     }
 
-    fn raw(value: Option<R>) -> *mut R::Target {
-        value.map_or(ptr::null_mut(), |value| value.into_raw().as_ptr())
+    fn raw(value: Option<Arc<T>>) -> *mut T {
+        value.map_or(ptr::null_mut(), |arc| Arc::into_raw(arc).cast_mut())
     }
 
     /// The value now. Any context.
-    pub(crate) fn read<'a>(&'a self, _guard: &'a Guard) -> Option<Borrowed<'a, R>> {
+    pub(crate) fn read<'a>(&'a self, _guard: &'a Guard) -> Option<Borrowed<'a, T>> {
         // ORDERING: Acquire pairs with the release in `replace`: who sees the pointer sees the
         // value as it was published.
         let ptr = self.ptr.load(Acquire);
@@ -140,34 +104,38 @@ impl<R: Counted> RcuCell<R> {
     }
 
     /// A reference count of the value now. Context: any.
-    pub(crate) fn get(&self) -> Option<R> {
+    pub(crate) fn get(&self) -> Option<Arc<T>> {
         let guard = kernel::sync::rcu::read_lock();
-        self.read(&guard).map(|value| value.to_counted())
+        self.read(&guard).map(|value| value.to_arc())
     }
 
     /// Puts `value` in place and returns the old one when no reader can see it any more.
     ///
     /// Context: task, may sleep.
-    pub(crate) fn replace(&self, value: Option<R>) -> Option<R> {
+    pub(crate) fn replace(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
         // ORDERING: Release publishes `value`; acquire, because the old one is taken over.
-        let old = NonNull::new(self.ptr.swap(Self::raw(value), AcqRel))?;
+        let old = self.ptr.swap(Self::raw(value), AcqRel);
+        if old.is_null() {
+            return None;
+        }
         // SAFETY: May be called from a task that may sleep.
         unsafe { bindings::synchronize_rcu_expedited() };
         // SAFETY: By the invariants; the swap took the reference count over.
-        Some(unsafe { R::from_raw(old) })
+        Some(unsafe { Arc::from_raw(old) })
     }
 }
 
-impl<R: Counted> Drop for RcuCell<R> {
+impl<T: Send + Sync> Drop for RcuArc<T> {
     fn drop(&mut self) {
-        if let Some(ptr) = NonNull::new(*self.ptr.get_mut()) {
+        let ptr = *self.ptr.get_mut();
+        if !ptr.is_null() {
             // SAFETY: By the invariants. Readers borrow the cell, so that none is left.
-            drop(unsafe { R::from_raw(ptr) });
+            drop(unsafe { Arc::from_raw(ptr.cast_const()) });
         }
     }
 }
 
-// SAFETY: The cell owns an `R`, which may move to other threads.
-unsafe impl<R: Counted> Send for RcuCell<R> {}
-// SAFETY: It hands out shared references and clones, which `R` being `Send` and `Sync` allows.
-unsafe impl<R: Counted> Sync for RcuCell<R> {}
+// SAFETY: The cell owns an `Arc<T>`, which may move to other threads as `T` is `Send` and `Sync`.
+unsafe impl<T: Send + Sync> Send for RcuArc<T> {}
+// SAFETY: It hands out `&T` and `Arc<T>`, which other threads may use as `T` is `Send` and `Sync`.
+unsafe impl<T: Send + Sync> Sync for RcuArc<T> {}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Codes that only change their place: concatenation, borders, other shapes and orders of axes.
+
+use crate::error::Error;
+use crate::nnm::{Model, Op, OpKind, Tensor};
+
+use super::super::{Kernels, Meter};
+use super::{biased, piece, usize_of};
+
+/// One move for each operand; what is not moved to gets a value.
+#[derive(Copy, Clone, Debug, Default)]
+pub(in super::super) struct Moves {
+    parts: [Move; 4],
+    fill: Option<u8>,
+}
+
+/// Bytes that are moved, along up to four dimensions, the fastest last.
+#[derive(Copy, Clone, Debug, Default)]
+struct Move {
+    axes: [Axis; 4],
+    /// Where the first byte goes.
+    start: usize,
+}
+
+/// A dimension: how many, and the bytes from one to the next in both tensors.
+#[derive(Copy, Clone, Debug, Default)]
+struct Axis {
+    count: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Axis {
+    const ONE: Axis = Axis {
+        count: 1,
+        from: 1,
+        to: 1,
+    };
+}
+
+/// Bytes from an element to the next one along each dimension.
+fn strides(tensor: &Tensor) -> Option<[usize; 4]> {
+    let mut strides = [0; 4];
+    let mut bytes = 1usize;
+    for (stride, &dim) in strides
+        .iter_mut()
+        .zip(&tensor.dims)
+        .take(usize_of(tensor.rank))
+        .rev()
+    {
+        *stride = bytes;
+        bytes = bytes.checked_mul(usize_of(dim))?;
+    }
+    Some(strides)
+}
+
+impl Move {
+    /// The move of a whole tensor to places that are `to` apart.
+    fn new(x: &Tensor, to: [usize; 4], start: usize) -> Option<Self> {
+        let mut axes = [Axis::ONE; 4];
+        let mut used = axes.iter_mut().rev();
+        let mut inner = used.next()?;
+        let sizes = x.dims.map(usize_of).into_iter().zip(strides(x)?).zip(to);
+        for ((count, from), to) in sizes
+            .take(usize_of(x.rank))
+            .rev()
+            .filter(|((count, _), _)| *count != 1)
+        {
+            // What lies behind each other in both tensors is one dimension.
+            let follows = from == inner.count.checked_mul(inner.from)?
+                && to == inner.count.checked_mul(inner.to)?;
+            if inner.count == 1 {
+                *inner = Axis { count, from, to };
+            } else if follows {
+                inner.count = inner.count.checked_mul(count)?;
+            } else {
+                inner = used.next()?;
+                *inner = Axis { count, from, to };
+            }
+        }
+        Some(Move { axes, start })
+    }
+
+    fn run<K: Kernels + ?Sized>(
+        &self,
+        meter: &mut Meter<'_, K>,
+        x: &[u8],
+        y: &mut [u8],
+    ) -> Result<(), Error> {
+        let [a, b, c, line] = self.axes;
+        for i in 0..a.count {
+            for j in 0..b.count {
+                for k in 0..c.count {
+                    let at = |step: fn(&Axis) -> usize| {
+                        [(i, &a), (j, &b), (k, &c)]
+                            .into_iter()
+                            .fold(0usize, |at, (n, axis)| {
+                                at.saturating_add(n.saturating_mul(step(axis)))
+                            })
+                    };
+                    let to = at(|axis| axis.to).saturating_add(self.start);
+                    let (x, y) = (x.get(at(|axis| axis.from)..), y.get_mut(to..));
+                    if let (Some(x), Some(y)) = (x, y) {
+                        line.copy(meter, x, y)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Axis {
+    fn copy<K: Kernels + ?Sized>(
+        &self,
+        meter: &mut Meter<'_, K>,
+        x: &[u8],
+        y: &mut [u8],
+    ) -> Result<(), Error> {
+        let most = piece(meter, 1);
+        let mut done = 0;
+        while done < self.count {
+            let count = most.min(self.count.saturating_sub(done));
+            // CAST: widens.
+            meter.spend(count as u64)?;
+            let x = x.get(done.saturating_mul(self.from)..).unwrap_or_default();
+            let y = y
+                .get_mut(done.saturating_mul(self.to)..)
+                .unwrap_or_default();
+            if self.from == 1 && self.to == 1 {
+                if let (Some(x), Some(y)) = (x.get(..count), y.get_mut(..count)) {
+                    y.copy_from_slice(x);
+                }
+            } else {
+                let to = y.iter_mut().step_by(self.to.max(1));
+                for (y, x) in to.zip(x.iter().step_by(self.from.max(1))).take(count) {
+                    *y = *x;
+                }
+            }
+            done = done.saturating_add(count);
+        }
+        Ok(())
+    }
+}
+
+impl Moves {
+    pub(super) fn plan(model: &Model<'_>, op: &Op, x: &Tensor, y: &Tensor) -> Option<Self> {
+        let to = strides(y)?;
+        let mut this = Moves::default();
+        let [first, ..] = &mut this.parts;
+        match op.kind {
+            OpKind::Concat => {
+                let [axis, ..] = op.params;
+                let axis = usize::try_from(axis).ok()?;
+                let mut start = 0usize;
+                for (part, index) in this.parts.iter_mut().zip(op.inputs) {
+                    let Some(tensor) = model.tensor(index) else {
+                        break;
+                    };
+                    *part = Move::new(&tensor, to, start)?;
+                    let count = usize_of(*tensor.dims.get(axis)?);
+                    start = start.checked_add(to.get(axis)?.checked_mul(count)?)?;
+                }
+            }
+            OpKind::Pad => {
+                let [.., value, _, _] = op.params;
+                this.fill = Some(u8::try_from(biased(value)).ok()?);
+                let mut start = 0usize;
+                for (stride, param) in to.iter().zip(op.params).take(usize_of(x.rank)) {
+                    // CAST: the lower half.
+                    let before = (param as u32 & 0xffff) as usize;
+                    start = start.checked_add(stride.checked_mul(before)?)?;
+                }
+                *first = Move::new(x, to, start)?;
+            }
+            OpKind::Transpose => {
+                // In the order of the input: its axis `a` is axis `i` of the output.
+                let mut turned = [0; 4];
+                for (&stride, axis) in to.iter().zip(op.params).take(usize_of(x.rank)) {
+                    *turned.get_mut(usize::try_from(axis).ok()?)? = stride;
+                }
+                *first = Move::new(x, turned, 0)?;
+            }
+            _ => *first = Move::new(x, strides(x)?, 0)?,
+        }
+        Some(this)
+    }
+
+    /// Moves the operands of a sample, which `operand` gives.
+    pub(super) fn run<'x, K: Kernels + ?Sized>(
+        &self,
+        meter: &mut Meter<'_, K>,
+        operand: impl Fn(usize) -> Option<&'x [u8]>,
+        y: &mut [u8],
+    ) -> Result<(), Error> {
+        if let Some(value) = self.fill {
+            for y in y.chunks_mut(piece(meter, 1)) {
+                // CAST: widens.
+                meter.spend(y.len() as u64)?;
+                y.fill(value);
+            }
+        }
+        for (slot, part) in self.parts.iter().enumerate() {
+            if let Some(x) = operand(slot) {
+                part.run(meter, x, y)?;
+            }
+        }
+        Ok(())
+    }
+}
