@@ -58,6 +58,7 @@ for line in "cache_timeout" "cache_timeout x" "cache_timeout 1 2" "nonsense 1" "
 done
 t "nothing has changed" cmp -s /tmp/before $N/config
 
+write $N/config "cache_timeout 3600000"
 write $N/config "reset stats"
 one_row
 one_row

@@ -29,7 +29,7 @@ predict() {
 }
 
 make_models
-modprobe neural neural_models=digits neural_cache_size=2048 neural_cache_timeout_ms=60000
+modprobe neural neural_models=digits neural_cache_size=2048 neural_cache_timeout_ms=3600000
 t "one by one" predict --batch 1
 at_least "97 % of the classes are right" 97 accuracy_percent
 at_least "99.5 % are those of the ONNX runtime" 358.2 reference_same_class
@@ -41,6 +41,10 @@ write $D/network_digits/config "workload throughput"
 t "as a batch" predict --batch 360
 at_least "97 % are right" 97 accuracy_percent
 write $D/network_digits/config "reset stats"
-neuralctl bench digits --batch 4096 --seconds 1 >/dev/null 2>&1
+# Each CPU takes part when the scheduler lets it.
+for _ in $(seq 30); do
+	neuralctl bench digits --batch 4096 --seconds 1 >/dev/null 2>&1
+	grep -q ': 0$' $D/network_digits/cpus || break
+done
 t "on all CPUs" sh -c "! grep -q ': 0$' $D/network_digits/cpus"
 rmmod neural

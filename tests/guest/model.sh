@@ -28,6 +28,17 @@ setting() {
 	sed -n "s/^$2 //p" "$D/network_$1/config"
 }
 
+# used: wait until the module is in use, i.e. until a program in the background has
+# opened the device.
+used() {
+	until [ "$(cat /sys/module/neural/refcnt)" -gt 0 ]; do sleep 0.1; done
+}
+
+# predicting NETWORK: wait until it has made a prediction since its statistics were reset.
+predicting() {
+	until [ "$(field "$D/network_$1/stats" predictions)" -gt 0 ]; do sleep 0.1; done
+}
+
 # names: the loaded networks, in the order in which they were loaded.
 names() {
 	neuralctl list --json | grep -o '"name": *"[^"]*"' | sed 's/.*"\(.*\)"/\1/' | paste -sd' '
