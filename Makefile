@@ -15,6 +15,7 @@ MAKEFLAGS += --no-print-directory
 # The kernel that is given, else the running one, else none.
 find_kdir = kdir='$(KDIR)'; [ -n "$$kdir" ] || kdir=$$(qemu/hostkernel)
 out := $(CURDIR)/build/host
+PREFIX ?= /usr/local
 
 .PHONY: help
 help: ## this list
@@ -28,6 +29,10 @@ demo: ## boot a guest and show the module at work
 check: ## all checks and tests; the last line counts them
 	@qemu/setup
 	@qemu/check
+
+.PHONY: guest
+guest: ## one guest test: TEST=affinity_01, KERNEL=kunit for the other kernel
+	@qemu/guesttest '$(TEST)' $(KERNEL)
 
 .PHONY: modules
 modules: ## build neural.ko (KDIR=/path for another kernel)
@@ -46,6 +51,16 @@ modules_install: ## install neural.ko for modprobe, after make modules
 	[ -n "$$kdir" ] || { echo "neural: the running kernel cannot load this module: boot Debian's backports kernel (7.2 or newer), or give KDIR=/path" >&2; exit 1; }; \
 	$(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) CONFIG_MODULE_SIG_ALL= modules_install && \
 	depmod $(if $(INSTALL_MOD_PATH),-b "$(INSTALL_MOD_PATH)") "$$(cat "$$kdir/include/config/kernel.release")"
+
+.PHONY: install
+install: ## install neuralctl, its man pages and completions below PREFIX (/usr/local)
+	@[ -x build/bin/neuralctl ] || qemu/build tools
+	@to="$(DESTDIR)$(PREFIX)" && \
+	install -D -m 755 build/bin/neuralctl "$$to/bin/neuralctl" && \
+	mkdir -p "$$to/share/man/man1" "$$to/share/bash-completion/completions" "$$to/share/zsh/site-functions" && \
+	build/bin/neuralctl man -o "$$to/share/man/man1" && \
+	build/bin/neuralctl completions bash >"$$to/share/bash-completion/completions/neuralctl" && \
+	build/bin/neuralctl completions zsh >"$$to/share/zsh/site-functions/_neuralctl"
 
 .PHONY: shell
 shell: ## a guest with the module, the models and the tools, and a prompt

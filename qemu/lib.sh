@@ -24,6 +24,10 @@ die() {
 	exit 1
 }
 
+# Before a command: makes it end when its parent does, however that ends. What
+# runs in the background does not hear the terminal's interrupt.
+bound=(setpriv --pdeathsig TERM)
+
 # Remember what to call this run, for whoever waits for its lock.
 RUN_NAME=$(basename "$0")
 
@@ -112,4 +116,24 @@ logged() {
 # Directory of the build root for the package list as it stands now.
 root_dir() {
 	printf '%s/root-%s\n' "$CACHE" "$(grep -v '^#' "$QEMU_DIR/packages" | { echo "$SUITE 1"; cat; } | key)"
+}
+
+# What a guest script says of itself: header SCRIPT KEY DEFAULT.
+header() {
+	local value
+
+	value=$(sed -n "s/^# $2: *//p" "$1" | head -n 1)
+	echo "${value:-$3}"
+}
+
+# The kernels that a guest script is for.
+guest_kernels() {
+	local kernels
+
+	kernels=$(header "$1" kernel none)
+	case $kernels in
+	both) echo stock kunit ;;
+	stock | kunit) echo "$kernels" ;;
+	*) die "$1: no line '# kernel: stock|kunit|both'" ;;
+	esac
 }

@@ -9,6 +9,7 @@
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
+cache=${NEURAL_CACHE:-}
 export NEURAL_CACHE=$work/cache
 
 # A machine that lacks one command: every other one is linked.
@@ -91,5 +92,5 @@ same "an unfinished build root stays apart" "tmp.root" \
 # Where a clone was made must not matter.
 below_tmp=$(mktemp -d /tmp/neural.XXXXXX)
 same "the build root sees a directory below /tmp" "$below_tmp" \
-	"$(cd "$below_tmp" && env -u NEURAL_CACHE "$top/qemu/inroot" pwd 2>&1)"
+	"$(cd "$below_tmp" && NEURAL_CACHE=$cache "$top/qemu/inroot" pwd 2>&1)"
 rm -rf "$below_tmp" "$work"
