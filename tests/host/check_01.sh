@@ -117,7 +117,7 @@ for signal in KILL INT; do
 	rm -f "$work"/pid.*
 	echo sleeps | tee "$work/stock" >"$work/kunit"
 	# What a script starts in the background is deaf to INT.
-	NEURAL_JOBS=2 NEURAL_CACHE=$work/cache setsid env --default-signal=INT "$tree/qemu/check" guest >/dev/null 2>&1 &
+	NEURAL_JOBS=2 NEURAL_CACHE=$work/cache setpriv --pdeathsig TERM setsid env --default-signal=INT "$tree/qemu/check" guest >/dev/null 2>&1 &
 	check=$!
 	until [ -s "$work/pid.stock" ] && [ -s "$work/pid.kunit" ]; do sleep 0.1; done
 	target=$check
