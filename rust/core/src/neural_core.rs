@@ -24,6 +24,7 @@ pub mod cache;
 pub mod config;
 pub mod error;
 pub mod fixed;
+pub mod float;
 pub mod init;
 pub mod int8;
 pub mod name;

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Layers of IEEE 754 single precision, as far as they can be spoken of without computing any.
+//!
+//! The kernel has no floating point but in vector code, so there is nothing here that computes: only
+//! what the operations are given, how weights are packed, and what the operations mean. All numbers are
+//! little endian bytes; parameters are the bits of an `f32`. Strides are in bytes, sizes in elements.
+//!
+//! Slices may be longer than what is used. Vector code may read, never write, up to
+//! [`SLACK`](crate::int8::SLACK) bytes behind the used part of `x`, which the plan provides.
+
+use crate::fixed::ELEMENT_BYTES;
+use crate::int8::{panel_rows, LANES, PANEL};
+
+/// What becomes of an element; the codes are those of model files.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Function {
+    /// `x`.
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x` above 0, `slope * x` elsewhere.
+    LeakyRelu,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x P(X <= x)` for a normally distributed `X`.
+    Gelu,
+    /// `x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))`.
+    GeluTanh,
+    /// `x min(max(x + 3, 0), 6) / 6`.
+    HardSwish,
+    /// `x / (1 + e^-x)`.
+    Silu,
+    /// `min(max(x + 3, 0), 6) / 6`.
+    HardSigmoid,
+    /// `x` above 0, `slope (e^x - 1)` elsewhere.
+    Elu,
+    /// `log(1 + e^x)`.
+    Softplus,
+    /// `e^x`.
+    Exp,
+    /// Square root.
+    Sqrt,
+    /// Magnitude.
+    Abs,
+}
+
+impl Function {
+    /// All, in the order of their codes.
+    pub const ALL: [Function; 16] = [
+        Function::None,
+        Function::Relu,
+        Function::Relu6,
+        Function::LeakyRelu,
+        Function::Sigmoid,
+        Function::Tanh,
+        Function::Gelu,
+        Function::GeluTanh,
+        Function::HardSwish,
+        Function::Silu,
+        Function::HardSigmoid,
+        Function::Elu,
+        Function::Softplus,
+        Function::Exp,
+        Function::Sqrt,
+        Function::Abs,
+    ];
+
+    /// The code in model files.
+    pub fn code(self) -> u32 {
+        // CAST: 16 of them.
+        Self::ALL.iter().position(|&f| f == self).unwrap_or(0) as u32
+    }
+
+    /// The function of a code.
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.get(usize::try_from(code).ok()?).copied()
+    }
+
+    /// Whether it has a slope.
+    pub const fn has_slope(self) -> bool {
+        matches!(self, Function::LeakyRelu | Function::Elu)
+    }
+}
+
+/// A function and its slope.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub struct Act {
+    /// What becomes of an element.
+    pub function: Function,
+    /// The bits of the slope, 0 if there is none.
+    pub slope: u32,
+}
+
+/// Matrix product, dense layer, convolution: positions, patches and segments are those of
+/// [`int8::Gemm`](crate::int8::Gemm), with `k` elements in a segment.
+///
+/// `y[.., r] = act(bias[r] + sum over s, i: x[.. + offsets[s] + 4 i] * w[r, s, i])`, summed in any order.
+///
+/// Packed weights: panels of 64 rows, the last one of 16, 32, 48 or 64. In a panel of `R` rows stand,
+/// for each segment, `k` groups of `R` weights, one of each row. Rows that pad `n` are 0.
+#[derive(Debug)]
+pub struct Gemm<'a> {
+    /// Input.
+    pub x: &'a [u8],
+    /// Bytes from a position to the next one.
+    pub x_row: usize,
+    /// Bytes from a line of positions to the next one.
+    pub x_outer: usize,
+    /// Output, overwritten.
+    pub y: &'a mut [u8],
+    /// Bytes from a position to the next one.
+    pub y_row: usize,
+    /// Bytes from a line of positions to the next one.
+    pub y_outer: usize,
+    /// Positions in a line.
+    pub m: usize,
+    /// Lines.
+    pub outer: usize,
+    /// Outputs of a position.
+    pub n: usize,
+    /// Elements of a segment.
+    pub k: usize,
+    /// Where the segments start, in bytes, `u32` little endian each.
+    pub offsets: &'a [u8],
+    /// Packed weights.
+    pub w: &'a [u8],
+    /// Biases, as many as rows rounded up to [`LANES`].
+    pub bias: &'a [u8],
+    /// What becomes of the sums.
+    pub act: Act,
+}
+
+/// Depthwise convolution: tap `t` of channel `c` is `x[.. + offsets[t] + 4 c]`, its weight
+/// `w[t * stride + c]` where `stride` is the channels rounded up to [`LANES`].
+#[derive(Debug)]
+pub struct Depthwise<'a> {
+    /// Input.
+    pub x: &'a [u8],
+    /// Bytes from a position to the next one.
+    pub x_row: usize,
+    /// Bytes from a line of positions to the next one.
+    pub x_outer: usize,
+    /// Output, overwritten.
+    pub y: &'a mut [u8],
+    /// Bytes from a position to the next one.
+    pub y_row: usize,
+    /// Bytes from a line of positions to the next one.
+    pub y_outer: usize,
+    /// Positions in a line.
+    pub m: usize,
+    /// Lines.
+    pub outer: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Where the taps of a window are, in bytes, `u32` little endian each.
+    pub offsets: &'a [u8],
+    /// Weights, see above.
+    pub w: &'a [u8],
+    /// Biases, as many as channels rounded up to [`LANES`].
+    pub bias: &'a [u8],
+    /// What becomes of the sums.
+    pub act: Act,
+}
+
+/// What is done with two operands.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `a + b`.
+    Add,
+    /// `a - b`.
+    Sub,
+    /// `a b`.
+    Mul,
+}
+
+/// Two tensors, element by element; a shorter `b` repeats.
+#[derive(Debug)]
+pub struct Binary<'a> {
+    /// What is done.
+    pub operator: Operator,
+    /// First operand.
+    pub a: &'a [u8],
+    /// Second operand; as many as `a` has, or a divisor of it.
+    pub b: &'a [u8],
+    /// Output, overwritten; as many as `a` has.
+    pub y: &'a mut [u8],
+    /// What becomes of the results.
+    pub act: Act,
+}
+
+/// Softmax or its logarithm, over each row of `x[rows, n]`.
+#[derive(Debug)]
+pub struct Softmax<'a> {
+    /// Input.
+    pub x: &'a [u8],
+    /// Output, overwritten.
+    pub y: &'a mut [u8],
+    /// Elements of a row.
+    pub n: usize,
+    /// Whether the logarithm is wanted.
+    pub log: bool,
+}
+
+/// Layer norm or root mean square norm of each row of `x[rows, n]`.
+///
+/// `y = (x - mean) / sqrt(variance + eps) * gamma + beta`, or `y = x / sqrt(mean of x^2 + eps) * gamma`.
+#[derive(Debug)]
+pub struct Norm<'a> {
+    /// Input.
+    pub x: &'a [u8],
+    /// Output, overwritten.
+    pub y: &'a mut [u8],
+    /// Elements of a row.
+    pub n: usize,
+    /// Factors, `n` of them.
+    pub gamma: &'a [u8],
+    /// Summands, `n` of them; `None` for the root mean square norm.
+    pub beta: Option<&'a [u8]>,
+    /// The bits of what keeps the root from being 0.
+    pub eps: u32,
+}
+
+/// Attention of `heads` heads of `d` elements: `y = softmax(scale q k^T) v` for each head.
+#[derive(Debug)]
+pub struct Attention<'a> {
+    /// Queries `[t, heads * d]`.
+    pub q: &'a [u8],
+    /// Keys `[s, heads * d]`.
+    pub k: &'a [u8],
+    /// Values `[s, heads * d]`.
+    pub v: &'a [u8],
+    /// Output `[t, heads * d]`, overwritten.
+    pub y: &'a mut [u8],
+    /// `[t, s]` elements for the weights of a head.
+    pub temp: &'a mut [u8],
+    /// Queries.
+    pub t: usize,
+    /// Keys and values.
+    pub s: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Elements of a head.
+    pub d: usize,
+    /// Whether query `i` sees keys up to `i + s - t` only.
+    pub causal: bool,
+    /// The bits of the scale.
+    pub scale: u32,
+}
+
+/// The gates of a long short-term memory: `gates[4 h]` in the order input, forget, cell, output.
+///
+/// `c' = sigmoid(f) c + sigmoid(i) tanh(g)`, `h' = sigmoid(o) tanh(c')`.
+#[derive(Debug)]
+pub struct LstmCell<'a> {
+    /// Sums, before the non-linearities.
+    pub gates: &'a [u8],
+    /// The state of the cell, changed.
+    pub c: &'a mut [u8],
+    /// The result, overwritten.
+    pub h: &'a mut [u8],
+}
+
+/// The gates of a gated recurrent unit, in the order reset, update, new; `x[3 h]` are the sums of the
+/// input, `r[3 h]` those of the state, with their biases.
+///
+/// `n = tanh(xn + sigmoid(xr + rr) rn)`, `h' = (1 - z) n + z h` with `z = sigmoid(xz + rz)`.
+#[derive(Debug)]
+pub struct GruCell<'a> {
+    /// Sums of the input.
+    pub x: &'a [u8],
+    /// Sums of the state.
+    pub r: &'a [u8],
+    /// The state, changed.
+    pub h: &'a mut [u8],
+}
+
+/// Cosine similarity of `x[d]` with each row of `rows[n, d]`:
+/// `y = x . row / max(|x| |row|, eps)`.
+#[derive(Debug)]
+pub struct Cosine<'a> {
+    /// The query.
+    pub x: &'a [u8],
+    /// What it is compared with.
+    pub rows: &'a [u8],
+    /// A similarity for each row, overwritten.
+    pub y: &'a mut [u8],
+    /// Elements of a row.
+    pub d: usize,
+    /// The bits of the least product of the norms.
+    pub eps: u32,
+}
+
+/// A pool, as [`int8::Pool`](crate::int8::Pool) without limits.
+#[derive(Debug)]
+pub struct Pool<'a> {
+    /// Input, `height * width * channels`.
+    pub x: &'a [u8],
+    /// Output, `out_height * out_width * channels`, overwritten.
+    pub y: &'a mut [u8],
+    /// Rows, columns and channels of the image.
+    pub image: [usize; 3],
+    /// Rows and columns of the result.
+    pub out: [usize; 2],
+    /// Rows and columns of the window.
+    pub window: [usize; 2],
+    /// Steps of the window, downwards and to the right.
+    pub stride: [usize; 2],
+    /// Rows above and columns left of the image that the first window covers.
+    pub pad: [usize; 2],
+    /// Whether the greatest is taken; else the mean of what lies in the image.
+    pub greatest: bool,
+}
+
+/// Bytes of the packed weights of a [`Gemm`].
+pub const fn packed_gemm_bytes(n: usize, segments: usize, k: usize) -> Option<usize> {
+    let Some(rows) = n.checked_next_multiple_of(LANES) else {
+        return None;
+    };
+    let Some(row) = segments.checked_mul(k) else {
+        return None;
+    };
+    match row.checked_mul(rows) {
+        Some(elements) => elements.checked_mul(ELEMENT_BYTES),
+        None => None,
+    }
+}
+
+/// Packs the weights `[n][columns]` of a [`Gemm`] (its segments one behind the other in a row); `out`
+/// takes [`packed_gemm_bytes`].
+pub fn pack_gemm(weights: &[u8], n: usize, columns: usize, out: &mut [u8]) {
+    out.fill(0);
+    let row_bytes = columns.saturating_mul(ELEMENT_BYTES);
+    if row_bytes == 0 {
+        return;
+    }
+    let mut out = out;
+    let panels = weights.chunks(row_bytes.saturating_mul(PANEL));
+    for (panel, top) in panels.zip((0..n).step_by(PANEL)) {
+        let step = panel_rows(n.saturating_sub(top)).saturating_mul(ELEMENT_BYTES);
+        let Some((head, tail)) = out.split_at_mut_checked(step.saturating_mul(columns)) else {
+            return;
+        };
+        for (r, row) in panel.chunks_exact(row_bytes).enumerate() {
+            let at = r.saturating_mul(ELEMENT_BYTES);
+            let from = row.chunks_exact(ELEMENT_BYTES);
+            for (group, from) in head.chunks_exact_mut(step).zip(from) {
+                let to = group.get_mut(at..).and_then(|g| g.get_mut(..ELEMENT_BYTES));
+                if let Some(to) = to {
+                    to.copy_from_slice(from);
+                }
+            }
+        }
+        out = tail;
+    }
+}
+
+/// Packs the weights `[taps][channels]` of a [`Depthwise`]; `out` has `taps` times the channels, rounded
+/// up to [`LANES`], elements.
+pub fn pack_depthwise(weights: &[u8], channels: usize, out: &mut [u8]) {
+    out.fill(0);
+    let row_bytes = channels.saturating_mul(ELEMENT_BYTES).max(1);
+    let stride = channels
+        .next_multiple_of(LANES)
+        .saturating_mul(ELEMENT_BYTES);
+    let rows = weights.chunks_exact(row_bytes);
+    for (to, from) in out.chunks_exact_mut(stride.max(1)).zip(rows) {
+        if let Some(to) = to.get_mut(..from.len()) {
+            to.copy_from_slice(from);
+        }
+    }
+}
