@@ -235,8 +235,8 @@ fn a_flipped_bit_that_the_checksum_covers_up_is_refused_or_harmless() {
                 let op = (net.op_at(0)..data)
                     .contains(&at)
                     .then(|| (at - net.op_at(0)) % 64);
-                let free = at == 10
-                    || (24..28).contains(&at) || (64..68).contains(&at) || at >= data;
+                let free =
+                    at == 10 || (24..28).contains(&at) || (64..68).contains(&at) || at >= data;
                 assert!(
                     free || op.is_some_and(|at| at == 2 || (28..32).contains(&at)),
                     "byte {at}"
