@@ -40,6 +40,7 @@ use crate::{
     sys::{
         chardev::Handler,
         samples::Samples,
+        slab::SlabArc,
         uabi::{
             self,
             Msg, //
@@ -231,7 +232,7 @@ fn count_fault(network: &Network, failure: &Failure) {
 }
 
 /// The network of a prediction whose sizes are right.
-fn checked(request: &uabi::Predict, most: u32) -> Outcome<kernel::sync::Arc<Network>> {
+fn checked(request: &uabi::Predict, most: u32) -> Outcome<SlabArc<Network>> {
     zero("flags", request.flags.into())?;
     zero("reserved", request.reserved.into())?;
     let network = registry::by_id(request.id)?;

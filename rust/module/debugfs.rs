@@ -11,7 +11,6 @@ use kernel::{
     fmt,
     prelude::*,
     str::CString,
-    sync::Arc,
     uaccess::UserSliceReader, //
 };
 
@@ -23,7 +22,8 @@ use crate::{
     sys::{
         cpu,
         debugfs::Dir,
-        param, //
+        param,
+        slab::SlabArc, //
     }, //
 };
 
@@ -33,11 +33,13 @@ pub(crate) enum Entry {
     All(fn(&mut fmt::Formatter<'_>) -> fmt::Result),
     /// Something about one network.
     One(
-        Arc<Network>,
+        SlabArc<Network>,
         fn(&Network, &mut fmt::Formatter<'_>) -> fmt::Result,
     ),
+    /// Where the memory of a network lies.
+    Numa(SlabArc<Network>),
     /// The settings of a network, which can be written.
-    Config(Arc<Network>),
+    Config(SlabArc<Network>),
 }
 
 impl Entry {
@@ -46,6 +48,7 @@ impl Entry {
         match self {
             Entry::All(show) => show(f),
             Entry::One(network, show) => show(network, f),
+            Entry::Numa(network) => numa_text(network, f),
             Entry::Config(network) => write_config(network, f),
         }
     }
@@ -69,7 +72,7 @@ pub(crate) fn root() -> Result<Dir> {
 }
 
 /// Makes the directory of a network below `root`.
-pub(crate) fn of_network(root: &Dir, network: &Arc<Network>) -> Result<Dir> {
+pub(crate) fn of_network(root: &Dir, network: &SlabArc<Network>) -> Result<Dir> {
     let text = network.name.as_str();
     let name = CString::try_from_fmt(fmt!("network_{text}"))?;
     let mut dir = Dir::new(&name, Some(root));
@@ -78,7 +81,7 @@ pub(crate) fn of_network(root: &Dir, network: &Arc<Network>) -> Result<Dir> {
     dir.file(c"stats.json", false, one(stats_json))?;
     dir.file(c"config", true, Entry::Config(network.clone()))?;
     dir.file(c"layers", false, one(layers_text))?;
-    dir.file(c"numa", false, one(numa_text))?;
+    dir.file(c"numa", false, Entry::Numa(network.clone()))?;
     dir.file(c"cpus", false, one(cpus_text))?;
     dir.file(c"last_error", false, one(network_last_error))?;
     Ok(dir)
@@ -190,7 +193,7 @@ fn cpus_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// Nodes that the `numa` file can tell apart.
 const MAX_NODES: usize = 64;
 
-fn numa_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn numa_text(network: &SlabArc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(model) = network.model() else {
         return Ok(());
     };
@@ -204,5 +207,6 @@ fn numa_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             "node{node}: weights_pages {weights} scratch_pages {scratch}"
         )?;
     }
-    Ok(())
+    writeln!(f, "network_node: {}", network.node())?;
+    writeln!(f, "model_node: {}", model.node())
 }

@@ -8,10 +8,7 @@ use core::sync::atomic::{
     Ordering::Relaxed, //
 };
 
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 use neural_core::{
     act::Activation,
     nnm::{
@@ -29,6 +26,7 @@ use crate::{
     registry,
     sys::{
         cpu,
+        slab::SlabArc,
         work::WorkSet, //
     }, //
 };
@@ -67,7 +65,7 @@ fn name(text: &str) -> Result<Name> {
     Name::new(text.as_bytes()).map_err(|failure| failure.errno)
 }
 
-fn load(text: &str, k: i32) -> Result<Arc<Network>> {
+fn load(text: &str, k: i32) -> Result<SlabArc<Network>> {
     let file = image(k, DIM as u32)?;
     registry::load(Some(name(text)?), &file).map_err(|failure| failure.errno)
 }

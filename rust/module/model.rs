@@ -19,7 +19,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        Arc,
         CondVar,
         Mutex, //
     }, //
@@ -53,7 +52,12 @@ use crate::{
             self,
             PreemptGuard, //
         },
-        scratch::CpuScratch, //
+        scratch::CpuScratch,
+        slab::{
+            Shared,
+            SlabArc,
+            SlabCache, //
+        }, //
     }, //
 };
 
@@ -94,7 +98,8 @@ pub(crate) enum Spread {
 }
 
 impl Spread {
-    fn weights(self) -> Placement {
+    /// Placement of weights, and of whatever belongs to no CPU.
+    pub(crate) fn weights(self) -> Placement {
         match self {
             Spread::Local => Placement::Near(cpu::current_node()),
             Spread::Interleave => Placement::Interleaved(cpu::current_node()),
@@ -116,6 +121,9 @@ enum Scratch {
     /// For tasks that may wait.
     Pool,
 }
+
+/// The slab cache of models.
+pub(crate) static MODELS: SlabCache<Shared<Model>> = SlabCache::new();
 
 /// A loaded model.
 #[pin_data]
@@ -166,7 +174,7 @@ impl Model {
         file: &nnm::Model<'_>,
         spread: Spread,
         generation: u32,
-    ) -> Outcome<Arc<Self>> {
+    ) -> Outcome<SlabArc<Self>> {
         let refuse = |error| Failure::from_core(error, Kind::Model);
         let mut steps = KVVec::from_elem(Step::EMPTY, file.step_count(), GFP_KERNEL)
             .map_err(|_| Failure::memory("the plan", file.step_count()))?;
@@ -187,7 +195,7 @@ impl Model {
     }
 
     /// The same model in memory placed anew.
-    pub(crate) fn placed(&self, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
+    pub(crate) fn placed(&self, spread: Spread, generation: u32) -> Outcome<SlabArc<Self>> {
         let mut steps = KVVec::with_capacity(self.steps.len(), GFP_KERNEL)
             .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
         steps
@@ -209,7 +217,7 @@ impl Model {
         Self::assemble(parts, spread, generation)
     }
 
-    fn assemble(parts: Parts, spread: Spread, generation: u32) -> Outcome<Arc<Self>> {
+    fn assemble(parts: Parts, spread: Spread, generation: u32) -> Outcome<SlabArc<Self>> {
         let bytes = parts.plan.scratch_bytes;
         let no_memory = |_| Failure::memory("scratch", bytes);
         let mut slots = KVec::new();
@@ -229,25 +237,26 @@ impl Model {
         };
         let pool_memory = slots.iter().map(NodeBuf::memory).sum();
         let pool_slots = slots.len();
-        Arc::pin_init(
-            pin_init!(Model {
-                plan: parts.plan,
-                steps: parts.steps,
-                weights: parts.weights,
-                scratch,
-                pool <- new_mutex!(slots, "neural_pool"),
-                freed <- new_condvar!("neural_pool_freed"),
-                pool_memory,
-                pool_slots,
-                cost,
-                generation,
-                dtype: parts.dtype,
-                input_dim: parts.input_dim,
-                output_dim: parts.output_dim,
-            }),
-            GFP_KERNEL,
-        )
-        .map_err(|_| Failure::memory("a model", core::mem::size_of::<Self>()))
+        MODELS
+            .share(
+                spread.weights().node(),
+                pin_init!(Model {
+                    plan: parts.plan,
+                    steps: parts.steps,
+                    weights: parts.weights,
+                    scratch,
+                    pool <- new_mutex!(slots, "neural_pool"),
+                    freed <- new_condvar!("neural_pool_freed"),
+                    pool_memory,
+                    pool_slots,
+                    cost,
+                    generation,
+                    dtype: parts.dtype,
+                    input_dim: parts.input_dim,
+                    output_dim: parts.output_dim,
+                }),
+            )
+            .map_err(|_| Failure::memory("a model", core::mem::size_of::<Self>()))
     }
 
     /// The plan.

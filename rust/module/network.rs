@@ -51,14 +51,18 @@ use crate::{
         Spread, //
     },
     sys::{
-        buf::Placement,
         cpu::{
             self,
             CpuSet, //
         },
         param,
         percpu::PerCpuCounters,
-        rcu::RcuArc, //
+        rcu::RcuCell,
+        slab::{
+            Shared,
+            SlabArc,
+            SlabCache, //
+        }, //
     }, //
 };
 
@@ -127,11 +131,14 @@ struct Control {
     last_error: Line,
 }
 
+/// The slab cache of networks.
+pub(crate) static NETWORKS: SlabCache<Shared<Network>> = SlabCache::new();
+
 /// A network.
 #[pin_data]
 pub(crate) struct Network {
-    model: RcuArc<Model>,
-    cache: RcuArc<PredictionCache>,
+    model: RcuCell<SlabArc<Model>>,
+    cache: RcuCell<Arc<PredictionCache>>,
     tuning: Tuning,
     counters: PerCpuCounters,
     /// Its id, never used again.
@@ -196,17 +203,9 @@ pub(crate) fn default_spread() -> Spread {
     spread_of(settings.numa_policy, settings.numa_node)
 }
 
-pub(crate) fn cache_placement(spread: Spread) -> Placement {
-    match spread {
-        Spread::Local => Placement::Near(cpu::current_node()),
-        Spread::Interleave => Placement::Interleaved(cpu::current_node()),
-        Spread::Node(node) => Placement::On(node),
-    }
-}
-
 impl Network {
     /// A network of the given model file. Context: task, may sleep.
-    pub(crate) fn new(id: u32, name: Name, file: &nnm::Model<'_>) -> Outcome<Arc<Self>> {
+    pub(crate) fn new(id: u32, name: Name, file: &nnm::Model<'_>) -> Outcome<SlabArc<Self>> {
         let settings = default_settings();
         check_node(&settings)?;
         let spread = spread_of(settings.numa_policy, settings.numa_node);
@@ -216,42 +215,43 @@ impl Network {
             settings.cache_size,
             plan.input_bytes,
             plan.output_bytes,
-            cache_placement(spread),
+            spread.weights(),
         )?;
         let no_memory = |_| Failure::memory("a network", core::mem::size_of::<Self>());
         let counters = PerCpuCounters::new().map_err(no_memory)?;
         let allowed = CpuSet::all().map_err(no_memory)?;
-        let network = Arc::pin_init(
-            pin_init!(Network {
-                id,
-                input_bytes: plan.input_bytes,
-                output_bytes: plan.output_bytes,
-                input_dim: model.input_dim,
-                output_dim: model.output_dim,
-                name,
-                tuning: Tuning {
-                    cache_timeout_ms: AtomicU32::new(FOLLOW),
-                    eviction: AtomicU8::new(code_of(settings.cache_eviction)),
-                    simd: AtomicBool::new(settings.simd),
-                    batch_spread: AtomicU32::new(settings.batch_spread),
-                    anywhere: AtomicBool::new(true),
-                    allowed,
-                },
-                model: RcuArc::new(Some(model)),
-                cache: RcuArc::new(cache),
-                counters,
-                memory_peak: AtomicU64::new(0),
-                turn: AtomicU32::new(0),
-                control <- new_mutex!(Control {
-                    settings,
-                    own_timeout: false,
-                    generation: 1,
-                    last_error: Line::EMPTY,
-                }, "neural_network"),
-            }),
-            GFP_KERNEL,
-        )
-        .map_err(no_memory)?;
+        let network = NETWORKS
+            .share(
+                spread.weights().node(),
+                pin_init!(Network {
+                    id,
+                    input_bytes: plan.input_bytes,
+                    output_bytes: plan.output_bytes,
+                    input_dim: model.input_dim,
+                    output_dim: model.output_dim,
+                    name,
+                    tuning: Tuning {
+                        cache_timeout_ms: AtomicU32::new(FOLLOW),
+                        eviction: AtomicU8::new(code_of(settings.cache_eviction)),
+                        simd: AtomicBool::new(settings.simd),
+                        batch_spread: AtomicU32::new(settings.batch_spread),
+                        anywhere: AtomicBool::new(true),
+                        allowed,
+                    },
+                    model: RcuCell::new(Some(model)),
+                    cache: RcuCell::new(cache),
+                    counters,
+                    memory_peak: AtomicU64::new(0),
+                    turn: AtomicU32::new(0),
+                    control <- new_mutex!(Control {
+                        settings,
+                        own_timeout: false,
+                        generation: 1,
+                        last_error: Line::EMPTY,
+                    }, "neural_network"),
+                }),
+            )
+            .map_err(no_memory)?;
         network.note_memory(0);
         Ok(network)
     }

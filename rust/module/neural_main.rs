@@ -44,6 +44,8 @@ struct NeuralModule {
     /// Then all networks and their files.
     _registry: registry::Registry,
     /// Then what networks are made of.
+    _networks: SlabOwner,
+    _models: SlabOwner,
     _counters: SlabOwner,
     _queue: Queue,
 }
@@ -52,6 +54,8 @@ impl kernel::Module for NeuralModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let queue = Queue::new()?;
         let counters = percpu::COUNTERS.create(c"neural_counters")?;
+        let models = model::MODELS.create(c"neural_model")?;
+        let networks = network::NETWORKS.create(c"neural_network")?;
         let registry = registry::Registry::new()?;
         registry::load_list(param::models()).map_err(|failure| {
             pr_err!("{}\n", failure.line.as_str());
@@ -64,6 +68,8 @@ impl kernel::Module for NeuralModule {
         Ok(NeuralModule {
             _device: device,
             _registry: registry,
+            _networks: networks,
+            _models: models,
             _counters: counters,
             _queue: queue,
         })

@@ -40,7 +40,8 @@ use crate::{
         buf,
         debugfs::Dir,
         faux::FauxDevice,
-        rcu::RcuArc,
+        rcu::RcuCell,
+        slab::SlabArc,
         trace, //
     }, //
 };
@@ -50,7 +51,7 @@ const MAX_NETWORKS: usize = 4096;
 
 /// The networks, ordered by id.
 pub(crate) struct Table {
-    networks: KVVec<Arc<Network>>,
+    networks: KVVec<SlabArc<Network>>,
 }
 
 /// What those who change the table share.
@@ -70,7 +71,7 @@ struct Notes {
     last_error: Line,
 }
 
-static TABLE: RcuArc<Table> = RcuArc::empty();
+static TABLE: RcuCell<Arc<Table>> = RcuCell::empty();
 
 global_lock! {
     // SAFETY: `Registry::new` initialises it before anything else uses it.
@@ -127,7 +128,7 @@ impl Drop for Registry {
     }
 }
 
-fn add_dir(dirs: &mut KVVec<(u32, Dir)>, root: &Dir, network: &Arc<Network>) {
+fn add_dir(dirs: &mut KVVec<(u32, Dir)>, root: &Dir, network: &SlabArc<Network>) {
     if dirs.reserve(1, GFP_KERNEL).is_err() {
         return;
     }
@@ -138,7 +139,7 @@ fn add_dir(dirs: &mut KVVec<(u32, Dir)>, root: &Dir, network: &Arc<Network>) {
 }
 
 /// Calls `each` with every network.
-pub(crate) fn for_each(each: impl FnMut(&Arc<Network>)) {
+pub(crate) fn for_each(each: impl FnMut(&SlabArc<Network>)) {
     if let Some(table) = TABLE.get() {
         table.networks.iter().for_each(each);
     }
@@ -150,7 +151,7 @@ pub(crate) fn count() -> usize {
 }
 
 /// The network with this id. Any context.
-pub(crate) fn by_id(id: u32) -> Outcome<Arc<Network>> {
+pub(crate) fn by_id(id: u32) -> Outcome<SlabArc<Network>> {
     let rcu = kernel::sync::rcu::read_lock();
     let found = TABLE.read(&rcu).and_then(|table| {
         let at = table.networks.binary_search_by_key(&id, |n| n.id).ok()?;
@@ -160,7 +161,7 @@ pub(crate) fn by_id(id: u32) -> Outcome<Arc<Network>> {
 }
 
 /// The network with this name. Any context.
-pub(crate) fn by_name(name: &Name) -> Outcome<Arc<Network>> {
+pub(crate) fn by_name(name: &Name) -> Outcome<SlabArc<Network>> {
     let rcu = kernel::sync::rcu::read_lock();
     let found = TABLE
         .read(&rcu)
@@ -168,7 +169,7 @@ pub(crate) fn by_name(name: &Name) -> Outcome<Arc<Network>> {
     found.ok_or_else(|| failure!(ENOENT, Input, "no network has the name {}", name.as_str()))
 }
 
-fn copy_of(table: Option<&Table>, room: usize) -> Outcome<KVVec<Arc<Network>>> {
+fn copy_of(table: Option<&Table>, room: usize) -> Outcome<KVVec<SlabArc<Network>>> {
     let old = table.map_or(&[][..], |table| &table.networks);
     let no_memory = |_| Failure::memory("the table of networks", 8 * old.len());
     let mut networks = KVVec::with_capacity(old.len() + room, GFP_KERNEL).map_err(no_memory)?;
@@ -180,7 +181,7 @@ fn copy_of(table: Option<&Table>, room: usize) -> Outcome<KVVec<Arc<Network>>> {
     Ok(networks)
 }
 
-fn table_of(networks: KVVec<Arc<Network>>) -> Outcome<Arc<Table>> {
+fn table_of(networks: KVVec<SlabArc<Network>>) -> Outcome<Arc<Table>> {
     Arc::new(Table { networks }, GFP_KERNEL)
         .map_err(|_| Failure::memory("the table of networks", 64))
 }
@@ -205,7 +206,7 @@ pub(crate) fn last_error() -> Line {
 }
 
 /// Loads a model file as a new network, under `name` or the name in the file.
-pub(crate) fn load(name: Option<Name>, bytes: &[u8]) -> Outcome<Arc<Network>> {
+pub(crate) fn load(name: Option<Name>, bytes: &[u8]) -> Outcome<SlabArc<Network>> {
     let network = note(try_load(name, bytes), None)?;
     trace::load(network.name.as_cstr(), network.id, 1, bytes.len());
     Ok(network)
@@ -232,7 +233,7 @@ fn new_id() -> Outcome<u32> {
     Ok(id)
 }
 
-fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<Arc<Network>> {
+fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<SlabArc<Network>> {
     let file = parse(bytes)?;
     let name = match name {
         Some(name) => name,
@@ -325,7 +326,7 @@ pub(crate) fn with_firmware<T>(
 }
 
 /// Loads `neural/NAME.nnm` from the firmware path as the network NAME.
-pub(crate) fn load_firmware(name: &Name) -> Outcome<Arc<Network>> {
+pub(crate) fn load_firmware(name: &Name) -> Outcome<SlabArc<Network>> {
     with_firmware(name, |bytes| load(Some(*name), bytes))
 }
 

@@ -53,6 +53,12 @@ int neural_shim_page_to_nid(const struct page *page)
 	return page_to_nid(page);
 }
 
+/* Of memory in the direct map, such as slab objects. */
+int neural_shim_addr_to_nid(const void *addr)
+{
+	return page_to_nid(virt_to_page(addr));
+}
+
 void *neural_shim_page_address(const struct page *page)
 {
 	return page_address(page);

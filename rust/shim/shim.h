@@ -49,21 +49,23 @@ void *neural_shim_vmap(struct page **pages, unsigned int count);
 void *neural_shim_vmap_owned(struct page **pages, unsigned int count);
 void neural_shim_vunmap(const void *addr);
 int neural_shim_page_to_nid(const struct page *page);
+int neural_shim_addr_to_nid(const void *addr);
 void *neural_shim_page_address(const struct page *page);
 
 /* work.c */
 struct neural_shim_work;
-int neural_shim_queue_init(void);
-void neural_shim_queue_exit(void);
+struct workqueue_struct;
+struct workqueue_struct *neural_shim_queue_create(void);
 struct neural_shim_work *neural_shim_work_alloc(unsigned int count);
 void neural_shim_work_free(struct neural_shim_work *works);
-void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i,
+void neural_shim_work_queue(struct workqueue_struct *queue,
+			    struct neural_shim_work *works, unsigned int i,
 			    unsigned int cpu, void (*fn)(void *), void *arg);
 bool neural_shim_work_wait_killable(struct neural_shim_work *works,
 				    unsigned int i);
 void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i);
-void neural_shim_work_once(unsigned int cpu, void (*fn)(void *), void *arg,
-			   bool *stop);
+void neural_shim_work_once(struct workqueue_struct *queue, unsigned int cpu,
+			   void (*fn)(void *), void *arg, bool *stop);
 
 /* params.c */
 bool neural_shim_param_enable_simd(void);

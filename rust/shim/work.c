@@ -16,8 +16,6 @@ struct neural_shim_work {
 	void *arg;
 };
 
-static struct workqueue_struct *neural_queue;
-
 static void neural_shim_work_fn(struct work_struct *work)
 {
 	struct neural_shim_work *w =
@@ -27,17 +25,10 @@ static void neural_shim_work_fn(struct work_struct *work)
 	complete(&w->done);
 }
 
-int neural_shim_queue_init(void)
+struct workqueue_struct *neural_shim_queue_create(void)
 {
 	/* The work is computing: on the CPU it was queued on, for as long as it takes. */
-	neural_queue =
-		alloc_workqueue("neural", WQ_PERCPU | WQ_CPU_INTENSIVE, 0);
-	return neural_queue ? 0 : -ENOMEM;
-}
-
-void neural_shim_queue_exit(void)
-{
-	destroy_workqueue(neural_queue);
+	return alloc_workqueue("neural", WQ_PERCPU | WQ_CPU_INTENSIVE, 0);
 }
 
 struct neural_shim_work *neural_shim_work_alloc(unsigned int count)
@@ -51,7 +42,8 @@ void neural_shim_work_free(struct neural_shim_work *works)
 	kvfree(works);
 }
 
-void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i,
+void neural_shim_work_queue(struct workqueue_struct *queue,
+			    struct neural_shim_work *works, unsigned int i,
 			    unsigned int cpu, void (*fn)(void *), void *arg)
 {
 	struct neural_shim_work *w = &works[i];
@@ -60,7 +52,7 @@ void neural_shim_work_queue(struct neural_shim_work *works, unsigned int i,
 	init_completion(&w->done);
 	w->fn = fn;
 	w->arg = arg;
-	queue_work_on(cpu, neural_queue, &w->work);
+	queue_work_on(cpu, queue, &w->work);
 }
 
 void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i)
@@ -79,14 +71,14 @@ bool neural_shim_work_wait_killable(struct neural_shim_work *works,
 }
 
 /* One piece of work, without memory of its own; *stop is set when the task is being killed. */
-void neural_shim_work_once(unsigned int cpu, void (*fn)(void *), void *arg,
-			   bool *stop)
+void neural_shim_work_once(struct workqueue_struct *queue, unsigned int cpu,
+			   void (*fn)(void *), void *arg, bool *stop)
 {
 	struct neural_shim_work w = { .fn = fn, .arg = arg };
 
 	INIT_WORK_ONSTACK(&w.work, neural_shim_work_fn);
 	init_completion(&w.done);
-	queue_work_on(cpu, neural_queue, &w.work);
+	queue_work_on(cpu, queue, &w.work);
 	if (wait_for_completion_killable(&w.done)) {
 		WRITE_ONCE(*stop, true);
 		wait_for_completion(&w.done);

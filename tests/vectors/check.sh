@@ -15,10 +15,12 @@ failed=0
 
 "$python" "$here/kml.py" || failed=1
 
-status=0
-python3 "$here/make_tflite.py" --check || status=$?
-case $status in
-0 | 4) ;;
-*) failed=1 ;;
-esac
+for maker in make_tflite int8; do
+	status=0
+	python3 "$here/$maker.py" --check || status=$?
+	case $status in
+	0 | 4) ;;
+	*) failed=1 ;;
+	esac
+done
 exit "$failed"

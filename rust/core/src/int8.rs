@@ -23,6 +23,8 @@ mod requant;
 mod softmax;
 mod sum;
 
+use crate::fixed;
+
 pub use self::lstm::{lstm_cell, lstm_step, sigmoid16, tanh16};
 pub use self::matrix::{depthwise, gemm, gemm16};
 pub use self::pool::{average_pool, max_pool};
@@ -270,6 +272,10 @@ pub struct Mul<'a> {
 }
 
 /// Mean over the rows of `x[rows, channels]`.
+///
+/// `y = clamp(zero + multiply(sum over rows: x - x_zero))`, to 0..=255. The division is part of the
+/// factor: with that from the scale of `x` to the scale of `y`, `(mult, shift)`, and
+/// `bits = min(ilog2(rows), 31 - shift)`, it is `((mult << bits) / rows, shift + bits)`, rounded down.
 #[derive(Debug)]
 pub struct Mean<'a> {
     /// Biased codes.
@@ -282,11 +288,11 @@ pub struct Mean<'a> {
     pub channels: usize,
     /// Biased zero point of `x`.
     pub x_zero: i32,
-    /// Biased zero point and multiplier of `y`; the multiplier contains the division by `rows`.
+    /// Biased zero point and multiplier of `y`, see above.
     pub y_scale: (i32, Multiplier),
 }
 
-/// Softmax over each row of `x[rows, n]`, at most 4096 elements; the result has the scale 2^-8 and the zero point -128.
+/// Softmax over each row of `x[rows, n]`, at most 4095 elements; the result has the scale 2^-8 and the zero point -128.
 #[derive(Debug)]
 pub struct Softmax<'a> {
     /// Biased codes.
@@ -376,4 +382,99 @@ pub struct LstmStep<'a> {
     pub scratch: &'a mut [u8],
     /// Factors.
     pub scales: LstmScales,
+}
+
+/// Dense layers of one position each, the second of which reads what the first gives, and so on.
+#[derive(Debug)]
+pub struct Chain<'a> {
+    /// A [`ChainLayer`] for each layer.
+    pub layers: &'a [u8],
+    /// Where the offsets of the layers lead to.
+    pub weights: &'a [u8],
+    /// Codes, not biased, as many as the first layer reads.
+    pub x: &'a [u8],
+    /// As many as the last layer gives, overwritten.
+    pub y: &'a mut [u8],
+    /// Whether `y` gets codes; else biased codes.
+    pub flip: bool,
+    /// Two buffers for what is between layers.
+    pub temp: &'a mut [u8],
+    /// Bytes of each, which is at least [`SLACK`] more than any layer reads or gives.
+    pub width: usize,
+}
+
+/// What is known of a layer of a [`Chain`]: 32-bit numbers, little endian, in this order.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ChainLayer {
+    /// What it reads.
+    pub k: u32,
+    /// What it gives.
+    pub n: u32,
+    /// Offset of the packed weights, as those of a [`Gemm`] with one segment.
+    pub w: u32,
+    /// Offset of the folded biases.
+    pub bias: u32,
+    /// Offset of the multipliers.
+    pub mult: u32,
+    /// Offset of the shifts.
+    pub shift: u32,
+    /// Zero point, biased.
+    pub zero: i32,
+    /// Least code, biased.
+    pub min: i32,
+    /// Greatest code, biased.
+    pub max: i32,
+    /// 0.
+    pub reserved: [i32; 7],
+}
+
+impl ChainLayer {
+    /// Bytes of a layer.
+    pub const BYTES: usize = 64;
+
+    /// The numbers in their order.
+    pub(crate) fn fields(&self) -> [i32; 16] {
+        // CAST: the same bits.
+        let bits = |n: u32| n as i32;
+        let [r0, r1, r2, r3, r4, r5, r6] = self.reserved;
+        [
+            bits(self.k),
+            bits(self.n),
+            bits(self.w),
+            bits(self.bias),
+            bits(self.mult),
+            bits(self.shift),
+            self.zero,
+            self.min,
+            self.max,
+            r0,
+            r1,
+            r2,
+            r3,
+            r4,
+            r5,
+            r6,
+        ]
+    }
+
+    /// The layer that starts the bytes.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut numbers = fixed::elements(bytes.get(..Self::BYTES)?);
+        let mut next = || numbers.next();
+        // CAST: the same bits.
+        let bits = |n: Option<i32>| n.map(|n| n as u32);
+        Some(ChainLayer {
+            k: bits(next())?,
+            n: bits(next())?,
+            w: bits(next())?,
+            bias: bits(next())?,
+            mult: bits(next())?,
+            shift: bits(next())?,
+            zero: next()?,
+            min: next()?,
+            max: next()?,
+            reserved: [0; 7],
+        })
+    }
 }

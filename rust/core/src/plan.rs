@@ -12,6 +12,7 @@
 //! ```
 
 mod build;
+mod chain;
 mod int8;
 mod q16;
 
@@ -21,6 +22,7 @@ use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
 use crate::scalar;
 
+use self::chain::Chain;
 use self::int8::Int8;
 use self::q16::DenseQ16;
 
@@ -178,6 +180,7 @@ pub struct Plan {
     pub macs: u64,
     /// Number of steps.
     pub steps: usize,
+    chain: Chain,
 }
 
 /// A dense layer, or some of its rows: `output = W input + bias`, Q16.16, `R` rows, `N` inputs.
@@ -227,6 +230,12 @@ pub trait Kernels {
     /// Matrix product of codes: dense layers and convolutions.
     fn gemm_i8(&self, args: codes::Gemm<'_>) {
         codes::gemm(args);
+    }
+
+    /// Dense layers of codes one after the other; `false` leaves them to [`Kernels::gemm_i8`].
+    fn chain_i8(&self, args: codes::Chain<'_>) -> bool {
+        let _ = args;
+        false
     }
 
     /// Depthwise convolution of codes.
@@ -360,7 +369,12 @@ pub fn run<K: Kernels + ?Sized>(
         return at_least("steps", steps.len(), plan.steps);
     };
     let mut meter = Meter { kernels, done: 0 };
-    for step in steps {
+    let chain = &plan.chain;
+    let done = match samples {
+        1 => chain.run(kernels, steps, weights, scratch, input, output),
+        _ => None,
+    };
+    for step in steps.iter().skip(done.unwrap_or(0)) {
         let tensors = step
             .tensors(samples, input, scratch, output)
             .ok_or(step.mismatch())?;
@@ -414,6 +428,56 @@ impl Step {
     /// The tensors of this step; `None` when they do not lie where they may.
     #[inline]
     fn tensors<'a>(
+        &self,
+        samples: usize,
+        input: &'a [u8],
+        scratch: &'a mut [u8],
+        output: &'a mut [u8],
+    ) -> Option<Tensors<'a>> {
+        let [first, second, ..] = &self.reads;
+        if second.region != Region::None || self.temp.region != Region::None {
+            return self.many_tensors(samples, input, scratch, output);
+        }
+        // From one tensor to another, as nearly all steps.
+        let bytes = |slot: &Slot| slot.stride.wrapping_mul(samples);
+        let (from, to) = (bytes(first), bytes(&self.write));
+        let (x, write): (&'a [u8], &'a mut [u8]) = match (first.region, self.write.region) {
+            (Region::Scratch(a), Region::Scratch(b)) => {
+                let (a, b) = (a.wrapping_mul(samples), b.wrapping_mul(samples));
+                if a < b {
+                    let (low, high) = scratch.split_at_mut_checked(b)?;
+                    (low.get(a..)?.get(..from)?, high.get_mut(..to)?)
+                } else {
+                    let (low, high) = scratch.split_at_mut_checked(a)?;
+                    (high.get(..from)?, low.get_mut(b..)?.get_mut(..to)?)
+                }
+            }
+            (Region::Input, Region::Scratch(b)) if input.len() == from => {
+                let b = b.wrapping_mul(samples);
+                (input, scratch.get_mut(b..)?.get_mut(..to)?)
+            }
+            (Region::Scratch(a), Region::Output) if output.len() == to => {
+                let a = a.wrapping_mul(samples);
+                (scratch.get(a..)?.get(..from)?, output)
+            }
+            (Region::Input, Region::Output) if input.len() == from && output.len() == to => {
+                (input, output)
+            }
+            (Region::Output, Region::Scratch(b)) if output.len() == from => {
+                let b = b.wrapping_mul(samples);
+                (output, scratch.get_mut(b..)?.get_mut(..to)?)
+            }
+            _ => return None,
+        };
+        Some(Tensors {
+            reads: [x, &[], &[], &[]],
+            write,
+            temp: &mut [],
+        })
+    }
+
+    /// The tensors of a step that reads several or needs memory for itself.
+    fn many_tensors<'a>(
         &self,
         samples: usize,
         input: &'a [u8],

@@ -8,7 +8,6 @@ use kernel::prelude::*;
 use neural_core::nnm;
 
 use super::{
-    cache_placement,
     check_node,
     code_of,
     spread_of,
@@ -103,7 +102,7 @@ impl Network {
                 new.cache_size,
                 self.input_bytes,
                 self.output_bytes,
-                cache_placement(spread),
+                spread.weights(),
             )?
         } else {
             None

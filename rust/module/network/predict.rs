@@ -112,7 +112,11 @@ impl Network {
             self.remember(&rcu, generation, now, input, output);
             return Ok(Answer::Computed(guard.cpu()));
         }
-        let held = if atomic { None } else { Some(model.to_arc()) };
+        let held = if atomic {
+            None
+        } else {
+            Some(model.to_counted())
+        };
         drop(rcu);
         drop(guard);
         let (cpu, generation) = match held {

@@ -4,7 +4,6 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use kernel::sync::Arc;
 use neural_core::{
     config::Settings,
     stats::Snapshot, //
@@ -16,13 +15,14 @@ use crate::{
     model::Model,
     sys::{
         cpu::CpuSet,
-        param, //
+        param,
+        slab::SlabArc, //
     }, //
 };
 
 impl Network {
     /// The model now.
-    pub(crate) fn model(&self) -> Option<Arc<Model>> {
+    pub(crate) fn model(&self) -> Option<SlabArc<Model>> {
         self.model.get()
     }
 

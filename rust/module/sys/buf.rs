@@ -38,6 +38,15 @@ pub(crate) enum Placement {
     Interleaved(i32),
 }
 
+impl Placement {
+    /// The node of the first page, and of what cannot be divided.
+    pub(crate) fn node(self) -> i32 {
+        match self {
+            Placement::Near(node) | Placement::On(node) | Placement::Interleaved(node) => node,
+        }
+    }
+}
+
 static BYTES: AtomicU64 = AtomicU64::new(0);
 static PEAK: AtomicU64 = AtomicU64::new(0);
 
@@ -72,9 +81,7 @@ impl Pages {
             return Err(ENOMEM);
         }
         let mut pages = Pages(KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?);
-        let mut node = match placement {
-            Placement::Near(node) | Placement::On(node) | Placement::Interleaved(node) => node,
-        };
+        let mut node = placement.node();
         let exact = matches!(placement, Placement::On(_));
         for i in 0..count {
             if i % 256 == 255 {

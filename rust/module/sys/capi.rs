@@ -6,7 +6,10 @@
 //! function stands here and in `Documentation/api.rst`; what the C side promises is what each
 //! `# Safety` section says.
 
-use core::ptr;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 
 use kernel::{
     ffi::{
@@ -19,8 +22,7 @@ use kernel::{
     str::{
         CStr,
         CStrExt, //
-    },
-    sync::Arc, //
+    }, //
 };
 use neural_core::{
     act::Activation,
@@ -35,7 +37,9 @@ use neural_core::{
 use super::{
     buf,
     cpu,
+    rcu::Counted,
     samples::Samples,
+    slab::SlabArc,
     work::{
         self,
         WorkSet, //
@@ -66,9 +70,9 @@ fn to_c(result: Outcome) -> c_int {
     }
 }
 
-fn to_handle(result: Outcome<Arc<Network>>) -> *mut Network {
+fn to_handle(result: Outcome<SlabArc<Network>>) -> *mut Network {
     match result {
-        Ok(network) => Arc::into_raw(network).cast_mut(),
+        Ok(network) => network.into_raw().as_ptr(),
         Err(failure) => failure.errno.to_ptr(),
     }
 }
@@ -144,7 +148,7 @@ pub(crate) unsafe extern "C" fn neural_network_create(
     to_handle(name.and_then(|name| create(name, dims, activation, seed)))
 }
 
-fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<Arc<Network>> {
+fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<SlabArc<Network>> {
     let refuse = |error| Failure::from_core(error, Kind::Model);
     let no_memory = |_| Failure::memory("a network", dims.len() * 64);
     let hidden = u16::try_from(activation)
@@ -192,7 +196,7 @@ fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<Arc<N
 ///
 /// `nn` is a reference that the caller holds.
 unsafe fn borrow<'a>(nn: *const Network) -> &'a Network {
-    // SAFETY: By this function's requirements; references come from `Arc::into_raw`.
+    // SAFETY: By this function's requirements; references come from `into_raw`.
     unsafe { &*nn }
 }
 
@@ -229,7 +233,7 @@ pub(crate) unsafe extern "C" fn neural_network_replace(
 pub(crate) unsafe extern "C" fn neural_network_get(name: *const c_char) -> *mut Network {
     // SAFETY: By this function's requirements.
     match unsafe { needed_name(name) }.and_then(|name| registry::by_name(&name)) {
-        Ok(network) => Arc::into_raw(network).cast_mut(),
+        Ok(network) => network.into_raw().as_ptr(),
         Err(failure) => failure.errno.to_ptr(),
     }
 }
@@ -241,11 +245,10 @@ pub(crate) unsafe extern "C" fn neural_network_get(name: *const c_char) -> *mut 
 /// `nn` is a reference that the caller holds and does not use any more, null, or an error pointer.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn neural_network_put(nn: *mut Network) {
-    if nn.is_null() || kernel::error::from_err_ptr(nn).is_err() {
-        return;
+    if let (Ok(_), Some(raw)) = (kernel::error::from_err_ptr(nn), NonNull::new(nn)) {
+        // SAFETY: By this function's requirements.
+        drop(unsafe { SlabArc::from_raw(raw) });
     }
-    // SAFETY: By this function's requirements.
-    drop(unsafe { Arc::from_raw(nn.cast_const()) });
 }
 
 /// Unloads a network by name; references stay good.
@@ -457,7 +460,7 @@ pub(crate) extern "C" fn neural_alloc_numa(size: usize, node: c_int) -> *mut c_v
     let placement = match network::default_spread() {
         _ if cpu::node_has_memory(node) => buf::Placement::On(node),
         _ if node != -1 => return ptr::null_mut(),
-        spread => network::cache_placement(spread),
+        spread => spread.weights(),
     };
     buf::alloc_raw(size, placement).map_or(ptr::null_mut(), |addr| addr.as_ptr())
 }

@@ -88,14 +88,15 @@ unsafe extern "C" {
     pub(super) fn neural_shim_vmap_owned(pages: *const *mut Page, count: c_uint) -> *mut c_void;
     pub(super) fn neural_shim_vunmap(addr: *const c_void);
     pub(super) fn neural_shim_page_to_nid(page: *const Page) -> c_int;
+    pub(super) fn neural_shim_addr_to_nid(addr: *const c_void) -> c_int;
     pub(super) fn neural_shim_page_address(page: *const Page) -> *mut c_void;
 
     // work.c
-    pub(super) safe fn neural_shim_queue_init() -> c_int;
-    pub(super) fn neural_shim_queue_exit();
+    pub(super) safe fn neural_shim_queue_create() -> *mut bindings::workqueue_struct;
     pub(super) safe fn neural_shim_work_alloc(count: c_uint) -> *mut Work;
     pub(super) fn neural_shim_work_free(works: *mut Work);
     pub(super) fn neural_shim_work_queue(
+        queue: *mut bindings::workqueue_struct,
         works: *mut Work,
         i: c_uint,
         cpu: c_uint,
@@ -105,6 +106,7 @@ unsafe extern "C" {
     pub(super) fn neural_shim_work_wait(works: *mut Work, i: c_uint);
     pub(super) fn neural_shim_work_wait_killable(works: *mut Work, i: c_uint) -> bool;
     pub(super) fn neural_shim_work_once(
+        queue: *mut bindings::workqueue_struct,
         cpu: c_uint,
         func: unsafe extern "C" fn(*mut c_void),
         arg: *mut c_void,

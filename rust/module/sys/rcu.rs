@@ -27,50 +27,86 @@ use kernel::{
     }, //
 };
 
-/// An optional `Arc<T>` that is read under RCU.
+/// A counted reference that can be kept as an address.
 ///
-/// # Invariants
+/// # Safety
 ///
-/// The pointer is null or comes from `Arc::into_raw`, and this cell owns that reference count.
-pub(crate) struct RcuArc<T: Send + Sync> {
-    ptr: AtomicPtr<T>,
-    _owns: PhantomData<Arc<T>>,
+/// What `into_raw` gives addresses the value for as long as its reference count is held, and a
+/// clone is another count of the same value.
+pub(crate) unsafe trait Counted: Clone + Send + Sync {
+    /// What is referred to.
+    type Target;
+
+    /// The address; its reference count is held until it goes to `from_raw`.
+    fn into_raw(self) -> NonNull<Self::Target>;
+
+    /// The reference again.
+    ///
+    /// # Safety
+    ///
+    /// `raw` comes from `into_raw`, and the caller hands over a reference count.
+    unsafe fn from_raw(raw: NonNull<Self::Target>) -> Self;
 }
 
-/// What [`RcuArc::read`] found: valid while the RCU read side lasts and the cell is there.
-///
-/// # Invariants
-///
-/// `ptr` comes from `Arc::into_raw`, and the reference count that the cell holds or held of it is
-/// not given up during `'a`.
-pub(crate) struct Borrowed<'a, T> {
-    ptr: NonNull<T>,
-    _lives: PhantomData<&'a T>,
-}
-
-impl<T> Deref for Borrowed<'_, T> {
+// SAFETY: As the kernel crate documents `Arc`.
+unsafe impl<T: Send + Sync> Counted for Arc<T> {
     type Target = T;
 
-    fn deref(&self) -> &T {
+    fn into_raw(self) -> NonNull<T> {
+        // SAFETY: `into_raw` gives the address of a value, which is not null.
+        unsafe { NonNull::new_unchecked(Arc::into_raw(self).cast_mut()) }
+    }
+
+    unsafe fn from_raw(raw: NonNull<T>) -> Self {
+        // SAFETY: By this function's requirements.
+        unsafe { Arc::from_raw(raw.as_ptr().cast_const()) }
+    }
+}
+
+/// An optional reference that is read under RCU.
+///
+/// # Invariants
+///
+/// The pointer is null or comes from `into_raw`, and this cell owns that reference count.
+pub(crate) struct RcuCell<R: Counted> {
+    ptr: AtomicPtr<R::Target>,
+    _owns: PhantomData<R>,
+}
+
+/// What [`RcuCell::read`] found: valid while the RCU read side lasts and the cell is there.
+///
+/// # Invariants
+///
+/// `ptr` comes from `into_raw`, and the reference count that the cell holds or held of it is
+/// not given up during `'a`.
+pub(crate) struct Borrowed<'a, R: Counted> {
+    ptr: NonNull<R::Target>,
+    _lives: PhantomData<&'a R::Target>,
+}
+
+impl<R: Counted> Deref for Borrowed<'_, R> {
+    type Target = R::Target;
+
+    fn deref(&self) -> &R::Target {
         // SAFETY: By the invariants, the value lives.
         unsafe { self.ptr.as_ref() }
     }
 }
 
-impl<T> Borrowed<'_, T> {
+impl<R: Counted> Borrowed<'_, R> {
     /// A reference count of its own, to keep the value beyond the RCU read side.
-    pub(crate) fn to_arc(&self) -> Arc<T> {
-        // SAFETY: By the invariants, `ptr` comes from `Arc::into_raw` and its count is not zero;
-        // the `Arc` made here is not dropped, so that the count stays the cell's.
-        let held = ManuallyDrop::new(unsafe { Arc::from_raw(self.ptr.as_ptr().cast_const()) });
-        Arc::clone(&held)
+    pub(crate) fn to_counted(&self) -> R {
+        // SAFETY: By the invariants, `ptr` comes from `into_raw` and its count is not zero; the
+        // reference made here is not dropped, so that the count stays the cell's.
+        let held = ManuallyDrop::new(unsafe { R::from_raw(self.ptr) });
+        R::clone(&held)
     }
 }
 
-impl<T: Send + Sync> RcuArc<T> {
+impl<R: Counted> RcuCell<R> {
     /// A cell that holds `value`.
-    pub(crate) fn new(value: Option<Arc<T>>) -> Self {
-        RcuArc {
+    pub(crate) fn new(value: Option<R>) -> Self {
+        RcuCell {
             // INVARIANT: Null or from `into_raw`.
             ptr: AtomicPtr::new(Self::raw(value)),
             _owns: PhantomData,
@@ -79,19 +115,19 @@ impl<T: Send + Sync> RcuArc<T> {
 
     /// A cell that holds nothing.
     pub(crate) const fn empty() -> Self {
-        RcuArc {
+        RcuCell {
             // INVARIANT: Null.
             ptr: AtomicPtr::new(ptr::null_mut()),
             _owns: PhantomData,
         }
     }
 
-    fn raw(value: Option<Arc<T>>) -> *mut T {
-        value.map_or(ptr::null_mut(), |arc| Arc::into_raw(arc).cast_mut())
+    fn raw(value: Option<R>) -> *mut R::Target {
+        value.map_or(ptr::null_mut(), |value| value.into_raw().as_ptr())
     }
 
     /// The value now. Any context.
-    pub(crate) fn read<'a>(&'a self, _guard: &'a Guard) -> Option<Borrowed<'a, T>> {
+    pub(crate) fn read<'a>(&'a self, _guard: &'a Guard) -> Option<Borrowed<'a, R>> {
         // ORDERING: Acquire pairs with the release in `replace`: who sees the pointer sees the
         // value as it was published.
         let ptr = self.ptr.load(Acquire);
@@ -104,38 +140,34 @@ impl<T: Send + Sync> RcuArc<T> {
     }
 
     /// A reference count of the value now. Context: any.
-    pub(crate) fn get(&self) -> Option<Arc<T>> {
+    pub(crate) fn get(&self) -> Option<R> {
         let guard = kernel::sync::rcu::read_lock();
-        self.read(&guard).map(|value| value.to_arc())
+        self.read(&guard).map(|value| value.to_counted())
     }
 
     /// Puts `value` in place and returns the old one when no reader can see it any more.
     ///
     /// Context: task, may sleep.
-    pub(crate) fn replace(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+    pub(crate) fn replace(&self, value: Option<R>) -> Option<R> {
         // ORDERING: Release publishes `value`; acquire, because the old one is taken over.
-        let old = self.ptr.swap(Self::raw(value), AcqRel);
-        if old.is_null() {
-            return None;
-        }
+        let old = NonNull::new(self.ptr.swap(Self::raw(value), AcqRel))?;
         // SAFETY: May be called from a task that may sleep.
         unsafe { bindings::synchronize_rcu_expedited() };
         // SAFETY: By the invariants; the swap took the reference count over.
-        Some(unsafe { Arc::from_raw(old) })
+        Some(unsafe { R::from_raw(old) })
     }
 }
 
-impl<T: Send + Sync> Drop for RcuArc<T> {
+impl<R: Counted> Drop for RcuCell<R> {
     fn drop(&mut self) {
-        let ptr = *self.ptr.get_mut();
-        if !ptr.is_null() {
+        if let Some(ptr) = NonNull::new(*self.ptr.get_mut()) {
             // SAFETY: By the invariants. Readers borrow the cell, so that none is left.
-            drop(unsafe { Arc::from_raw(ptr.cast_const()) });
+            drop(unsafe { R::from_raw(ptr) });
         }
     }
 }
 
-// SAFETY: The cell owns an `Arc<T>`, which may move to other threads as `T` is `Send` and `Sync`.
-unsafe impl<T: Send + Sync> Send for RcuArc<T> {}
-// SAFETY: It hands out `&T` and `Arc<T>`, which other threads may use as `T` is `Send` and `Sync`.
-unsafe impl<T: Send + Sync> Sync for RcuArc<T> {}
+// SAFETY: The cell owns an `R`, which may move to other threads.
+unsafe impl<R: Counted> Send for RcuCell<R> {}
+// SAFETY: It hands out shared references and clones, which `R` being `Send` and `Sync` allows.
+unsafe impl<R: Counted> Sync for RcuCell<R> {}

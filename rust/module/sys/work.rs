@@ -4,36 +4,52 @@
 //!
 //! Context: task, may sleep; the work itself runs in a worker of its CPU and may sleep too.
 
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering::Relaxed, //
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicBool,
+        Ordering::Relaxed, //
+    }, //
 };
 
 use kernel::{
+    bindings,
     ffi::c_void,
     prelude::*, //
 };
 
 use super::{
     cpu,
-    ffi, //
+    ffi,
+    gate::{
+        Gate,
+        Pass, //
+    }, //
 };
 
-/// The module's queue, while this lives. Drop it after all that queues work.
+static QUEUE: Gate<bindings::workqueue_struct> = Gate::new();
+
+/// The module's queue exists while this lives, and as long as somebody may queue work on it.
 pub(crate) struct Queue(());
 
 impl Queue {
-    /// Creates the queue.
+    /// Creates the queue. Errors: `EBUSY` when there is one.
     pub(crate) fn new() -> Result<Self> {
-        kernel::error::to_result(ffi::neural_shim_queue_init())?;
+        let queue = NonNull::new(ffi::neural_shim_queue_create()).ok_or(ENOMEM)?;
+        QUEUE.open(queue).inspect_err(|_| {
+            // SAFETY: Just created, nothing is queued.
+            unsafe { bindings::destroy_workqueue(queue.as_ptr()) };
+        })?;
         Ok(Queue(()))
     }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        // SAFETY: The queue was created by `new`, and who queues work waits for it.
-        unsafe { ffi::neural_shim_queue_exit() };
+        if let Some(queue) = QUEUE.close() {
+            // SAFETY: The queue was created by `new`, and nobody holds a pass to queue work on it.
+            unsafe { bindings::destroy_workqueue(queue.as_ptr()) };
+        }
     }
 }
 
@@ -43,6 +59,7 @@ impl Drop for Queue {
 ///
 /// `works` addresses `count` work items that this owns; none is queued outside of `run`.
 pub(crate) struct WorkSet {
+    queue: Pass<bindings::workqueue_struct>,
     works: *mut ffi::Work,
     count: usize,
 }
@@ -64,12 +81,17 @@ unsafe extern "C" fn call<F: Fn() + Sync>(arg: *mut c_void) {
 impl WorkSet {
     /// Room for `count` items.
     pub(crate) fn new(count: usize) -> Result<Self> {
+        let queue = QUEUE.enter().ok_or(ENODEV)?;
         let works = ffi::neural_shim_work_alloc(u32::try_from(count)?);
         if works.is_null() {
             return Err(ENOMEM);
         }
         // INVARIANT: Just allocated, nothing queued.
-        Ok(WorkSet { works, count })
+        Ok(WorkSet {
+            queue,
+            works,
+            count,
+        })
     }
 
     /// Runs `func` once on each of `cpus` (as many as there is room for) and `here` on the calling
@@ -85,10 +107,11 @@ impl WorkSet {
         let mut queued = 0;
         for cpu in cpus.filter(|&cpu| cpu::online(cpu)).take(self.count) {
             // CAST: CPU numbers and counts fit.
-            // SAFETY: Item `queued` is ours, not queued, and below `count`; `arg` outlives the
-            // wait below; the CPU is a possible one.
+            // SAFETY: The queue exists as long as the pass. Item `queued` is ours, not queued, and
+            // below `count`; `arg` outlives the wait below; the CPU is a possible one.
             unsafe {
                 ffi::neural_shim_work_queue(
+                    self.queue.as_ptr(),
                     self.works,
                     queued as u32,
                     cpu as u32,
@@ -130,10 +153,13 @@ pub(crate) fn once<F: FnMut() + Send>(cpu: usize, stop: &AtomicBool, mut func: F
     if !cpu::online(cpu) {
         return Err(ENXIO);
     }
+    let queue = QUEUE.enter().ok_or(ENODEV)?;
     let arg: *mut F = &mut func;
-    // SAFETY: `func` and `stop` outlive the call, which ends with the work.
+    // SAFETY: The queue exists as long as the pass. `func` and `stop` outlive the call, which ends
+    // with the work.
     unsafe {
         ffi::neural_shim_work_once(
+            queue.as_ptr(),
             u32::try_from(cpu)?,
             call_once::<F>,
             arg.cast(),

@@ -4,7 +4,7 @@
 //!
 //! `Qa.b` has `a` integer bits, `b` fraction bits and a sign. Products are rounded at every step as
 //! models expect it, so the order of operations is part of the specification, and the errors of each
-//! step (up to 2^-27 of 1) are, too.
+//! step (up to 2^-21 of 1) are, too.
 
 use super::requant::{high_product, rounding_shift};
 
@@ -24,6 +24,10 @@ const POWERS: [i32; 7] = [
     720_401,
     242,
 ];
+
+/// `round(48/17 2^29)` and `round(-32/17 2^29)`.
+const START: i32 = 1_515_870_810;
+const SLOPE: i32 = -1_010_580_540;
 
 /// `x 2^bits`, saturating.
 const fn saturating_left(x: i32, bits: u32) -> i32 {
@@ -66,9 +70,6 @@ pub(super) fn exp(x: i32, integer_bits: u32) -> i32 {
 ///
 /// Newton's method from the line `48/17 - 32/17 h`, the best for `h` between 1/2 and 1.
 fn reciprocal_of_half(x: i32) -> i32 {
-    // round(48/17 2^29), round(-32/17 2^29)
-    const START: i32 = 1_515_870_810;
-    const SLOPE: i32 = -1_010_580_540;
     // (x + 1) / 2, halves upwards.
     let half = (i64::from(x)
         .wrapping_add(i64::from(i32::MAX))
@@ -112,5 +113,32 @@ pub(super) fn tanh(x: i32) -> i32 {
         positive
     } else {
         0i32.wrapping_sub(positive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_are_what_their_formulas_say() {
+        let q31 = |x: f64| (x * 2f64.powi(31)).round();
+        assert_eq!(f64::from(EXP_EIGHTH), q31((-0.125f64).exp()));
+        assert_eq!(f64::from(THIRD), q31(1.0 / 3.0));
+        assert_eq!(f64::from(START), q31(48.0 / 17.0 / 4.0));
+        assert_eq!(f64::from(SLOPE), q31(-32.0 / 17.0 / 4.0));
+        for (j, power) in (-2..).zip(POWERS) {
+            assert_eq!(f64::from(power), q31((-2f64.powi(j)).exp()), "{j}");
+        }
+    }
+
+    #[test]
+    fn errors_are_below_2_to_the_minus_21() {
+        for i in 0..100_000 {
+            let x = i32::MIN / 100_000 * i;
+            let real = f64::from(x) / 2f64.powi(26);
+            let error = f64::from(exp(x, 5)) / 2f64.powi(31) - real.exp();
+            assert!(error.abs() < 2f64.powi(-21), "{x}: {error}");
+        }
     }
 }

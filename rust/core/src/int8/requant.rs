@@ -8,7 +8,7 @@
 /// A real factor: `mult / 2^31 / 2^shift`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Multiplier {
-    /// Q0.31: 0 or 2^30..2^31.
+    /// Q0.31: 0 or 2^30..2^31; of means from 2^29 on.
     pub mult: i32,
     /// Bits to the right, -31..=31; negative ones shift to the left, before the multiplication.
     pub shift: i32,

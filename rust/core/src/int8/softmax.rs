@@ -9,7 +9,7 @@ use super::Softmax;
 /// Integer bits of the scaled differences to the maximum.
 const INPUT_BITS: u32 = 5;
 
-/// Integer bits of the sum of the exponentials: rows of up to 4096 elements do not overflow.
+/// Integer bits of the sum of the exponentials: rows of up to 4095 elements do not overflow.
 const SUM_BITS: u32 = 12;
 
 /// See [`Softmax`].
@@ -42,8 +42,11 @@ pub fn softmax(args: Softmax<'_>) {
         let scale = reciprocal(rest);
         let bits = (SUM_BITS + 31 - 8).saturating_sub(zeros);
         for (&code, y) in x.iter().zip(y) {
-            let share =
-                power(code, max).map_or(0, |e| rounding_shift(high_product(scale, e), bits));
+            let share = match power(code, max) {
+                // Behind 31 bits every share is less than half a code.
+                Some(e) if bits <= 31 => rounding_shift(high_product(scale, e), bits),
+                _ => 0,
+            };
             // CAST: clamped.
             *y = share.clamp(0, 255) as u8;
         }

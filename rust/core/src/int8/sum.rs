@@ -70,12 +70,10 @@ pub fn mean(args: Mean<'_>) {
     } = args;
     for (c, y) in y.iter_mut().take(channels).enumerate() {
         let column = x.get(c..).unwrap_or_default().iter();
-        let sum = column
-            .step_by(channels.max(1))
-            .take(rows)
-            .fold(0i32, |sum, &x| {
-                sum.wrapping_add(i32::from(x)).wrapping_sub(x_zero)
-            });
+        let column = column.step_by(channels.max(1)).take(rows);
+        let sum = column.fold(0i32, |sum, &x| {
+            sum.wrapping_add(i32::from(x)).wrapping_sub(x_zero)
+        });
         *y = code(sum, multiplier, zero, 0, 255);
     }
 }

@@ -5,6 +5,7 @@
 use crate::error::{Error, Fault, Place};
 use crate::nnm::{DType, Model, Op, OpKind, Tensor, ALIGN, NONE};
 
+use super::chain::Chain;
 use super::int8::Int8;
 use super::q16::DenseQ16;
 use super::{Plan, Region, Slot, Step, Work};
@@ -101,6 +102,7 @@ impl Model<'_> {
             self.place(i, this, before, copies, &mut plan)
                 .ok_or(fault)?;
         }
+        plan.chain = Chain::find(steps, &mut plan).unwrap_or_default();
         Ok(plan)
     }
 
@@ -250,7 +252,8 @@ impl Model<'_> {
             }
             .ok_or(step.mismatch())?;
         }
-        Ok(())
+        let fault = Error::model(Place::OpTable, Fault::Mismatch);
+        plan.chain.pack(steps, dst).ok_or(fault)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::error::Error;
 use crate::fixed::{self, ELEMENT_BYTES};
-use crate::int8::{self as codes, pack, Requant, GROUP, LANES, PANEL};
+use crate::int8::{self as codes, pack, ChainLayer, Requant, GROUP, LANES, PANEL};
 use crate::nnm::{last_dim, Model, Op, OpKind, Window};
 
 use super::super::build::Builder;
@@ -102,6 +102,27 @@ impl Products {
         this.shift = Part::new(builder, list)?;
         this.offsets = Part::new(builder, this.segments.checked_mul(ELEMENT_BYTES)?)?;
         Some(this)
+    }
+
+    /// What a chain of layers needs, of a dense layer of one position.
+    pub(in super::super) fn chain_layer(&self) -> Option<ChainLayer> {
+        let single = self.grid.m == 1 && self.grid.outer == 1 && self.segments == 1;
+        if !single || self.depthwise || self.border.is_some() {
+            return None;
+        }
+        let at = |part: &Part| u32::try_from(part.at).ok();
+        Some(ChainLayer {
+            k: u32::try_from(self.k).ok()?,
+            n: u32::try_from(self.n).ok()?,
+            w: at(&self.weights)?,
+            bias: at(&self.bias)?,
+            mult: at(&self.mult)?,
+            shift: at(&self.shift)?,
+            zero: self.zero,
+            min: self.min,
+            max: self.max,
+            reserved: [0; 7],
+        })
     }
 
     /// Works out segments and positions of a window.
@@ -300,7 +321,13 @@ impl Tiles<'_> {
         let (grid, n) = (self.grid, self.products.n);
         let row = self.products.row_macs();
         let position = row.saturating_mul(n);
-        let lines = meter.fit(position.saturating_mul(grid.m));
+        let line = position.saturating_mul(grid.m);
+        if meter.fit(line) >= grid.outer {
+            let Grid { outer, m, .. } = grid;
+            let row = 0;
+            return self.tile(meter, [0, 0], Tile { outer, m, row, n }, x, y);
+        }
+        let lines = meter.fit(line);
         let positions = meter.fit(position);
         let rows = match positions {
             0 => meter

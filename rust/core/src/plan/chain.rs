@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Dense layers of codes one after the other, as one call of [`Kernels`].
+//!
+//! Small networks are mostly such chains, and for them the way from step to step takes longer than the
+//! arithmetic. So what a layer needs is written down once, behind the packed weights, in a form that
+//! vector code reads by itself. The steps of the layers stay in the plan: they are used for several
+//! samples at a time, and by kernels that have no [`Kernels::chain_i8`].
+
+use crate::fixed::{self, ELEMENT_BYTES};
+use crate::int8::{self as codes, ChainLayer};
+
+use super::build::aligned;
+use super::int8::Int8;
+use super::{Kernels, Plan, Region, Step, Work};
+
+/// The most layers of a chain.
+const MAX_LAYERS: usize = 16;
+
+/// The steps from the first one on that one call can do.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chain {
+    /// How many steps, 0 for no chain: the copy of the input, the layers, and the copy of the output
+    /// if the last layer gives it.
+    pub(super) steps: usize,
+    /// Where the layers are written down in the packed weights.
+    layers: usize,
+    count: usize,
+    /// Where the buffers are in the scratch memory, and the bytes of one.
+    temp: usize,
+    width: usize,
+    macs: u64,
+}
+
+impl Chain {
+    /// Finds the chain at the beginning of a plan, and places for what it needs.
+    pub(super) fn find(steps: &[Step], plan: &mut Plan) -> Option<Self> {
+        let layers = layers(steps).take(MAX_LAYERS);
+        let count = layers.clone().count();
+        let starts = matches!(
+            steps.first().map(|step| &step.work),
+            Some(Work::Int8(Int8::Flip))
+        );
+        if !starts || count == 0 {
+            return None;
+        }
+        let widest = layers.fold(0, |bytes, layer| bytes.max(layer.k).max(layer.n));
+        // CAST: widens.
+        let width = Int8::stride(widest as usize)?;
+        let at = plan.weight_bytes;
+        let bytes = count.checked_mul(ChainLayer::BYTES)?;
+        plan.weight_bytes = at.checked_add(aligned(bytes)?)?;
+        let temp = plan.scratch_bytes;
+        plan.scratch_bytes = temp.checked_add(width.checked_mul(2)?)?;
+        let done = count.checked_add(1)?;
+        let last = steps.get(done).map(|step| &step.work);
+        let to_output = done.checked_add(1) == Some(steps.len())
+            && matches!(last, Some(Work::Int8(Int8::Flip)));
+        Some(Chain {
+            steps: done.checked_add(usize::from(to_output))?,
+            layers: at,
+            count,
+            temp,
+            width,
+            macs: steps
+                .iter()
+                .skip(1)
+                .take(count)
+                .fold(0, |macs, step| macs.saturating_add(step.macs)),
+        })
+    }
+
+    /// Writes the layers down.
+    pub(super) fn pack(&self, steps: &[Step], dst: &mut [u8]) -> Option<()> {
+        let layers = layers(steps).take(self.count);
+        let places = dst
+            .get_mut(self.layers..)?
+            .chunks_exact_mut(ChainLayer::BYTES);
+        for (layer, place) in layers.zip(places) {
+            for (to, field) in place.chunks_exact_mut(ELEMENT_BYTES).zip(layer.fields()) {
+                fixed::store(to, field);
+            }
+        }
+        Some(())
+    }
+
+    /// Does the steps of the chain for one sample, if the kernels can. Gives how many were done.
+    #[inline]
+    pub(super) fn run<K: Kernels + ?Sized>(
+        &self,
+        kernels: &K,
+        steps: &[Step],
+        weights: &[u8],
+        scratch: &mut [u8],
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Option<usize> {
+        if self.steps == 0 || self.macs > kernels.tile_macs() {
+            return None;
+        }
+        let (tensors, temp) = scratch.split_at_mut_checked(self.temp)?;
+        let bytes = self.count.wrapping_mul(ChainLayer::BYTES);
+        let layers = weights.get(self.layers..)?.get(..bytes)?;
+        let to_output = self.steps > self.count.wrapping_add(1);
+        let y = if to_output {
+            output
+        } else {
+            let last = &steps.get(self.count)?.write;
+            let Region::Scratch(at) = last.region else {
+                return None;
+            };
+            tensors.get_mut(at..)?.get_mut(..last.bytes)?
+        };
+        kernels
+            .chain_i8(codes::Chain {
+                layers,
+                weights,
+                x: input,
+                y,
+                flip: to_output,
+                temp,
+                width: self.width,
+            })
+            .then_some(self.steps)
+    }
+}
+
+/// The layers of the longest chain at the beginning: dense layers of one position, each of which reads
+/// what the step before it writes, which nothing else reads.
+fn layers(steps: &[Step]) -> impl Iterator<Item = ChainLayer> + Clone + '_ {
+    let pairs = steps.iter().zip(steps.iter().skip(1)).zip(1u32..);
+    pairs.map_while(|((before, step), i)| {
+        let [from, ..] = step.reads;
+        match &step.work {
+            Work::Int8(Int8::Products(products))
+                if from == before.write && before.last_use == i =>
+            {
+                products.chain_layer()
+            }
+            _ => None,
+        }
+    })
+}
