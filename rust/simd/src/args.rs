@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What vector code is called with: pointers and integers, laid out as C does.
+//!
+//! This file is part of two crates in the kernel, the one that calls and the one that is called,
+//! which are compiled for different targets. Fields mean what those of the same name mean in
+//! `neural_core::int8`; who fills them has checked that every access lies inside the buffers.
+
+/// `int8::Requant`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Requant {
+    /// Multipliers, `i32`.
+    pub(crate) mult: *const u8,
+    /// Shifts to the right, `i32`.
+    pub(crate) shift: *const u8,
+    /// Zero point of the output, 0..=255.
+    pub(crate) zero: u8,
+    /// Least code.
+    pub(crate) min: u8,
+    /// Greatest code.
+    pub(crate) max: u8,
+}
+
+/// `int8::Gemm`.
+#[repr(C)]
+pub(crate) struct GemmI8 {
+    /// Input.
+    pub(crate) x: *const u8,
+    /// Bytes between positions of the input.
+    pub(crate) x_row: usize,
+    /// Bytes between lines of the input.
+    pub(crate) x_outer: usize,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// Bytes between positions of the output.
+    pub(crate) y_row: usize,
+    /// Bytes between lines of the output.
+    pub(crate) y_outer: usize,
+    /// Positions in a line.
+    pub(crate) m: usize,
+    /// Lines.
+    pub(crate) outer: usize,
+    /// Outputs of a position.
+    pub(crate) n: usize,
+    /// Groups of four bytes in a segment.
+    pub(crate) groups: usize,
+    /// Segments.
+    pub(crate) segments: usize,
+    /// Where the segments start, `u32`.
+    pub(crate) offsets: *const u8,
+    /// Packed weights.
+    pub(crate) w: *const u8,
+    /// Folded biases, `i32`.
+    pub(crate) bias: *const u8,
+    /// From sums to codes.
+    pub(crate) requant: Requant,
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The vector code itself.
+//!
+//! In the kernel this file is the root of a crate of its own, compiled for a target that has vector
+//! registers; under cargo it is a module. It keeps to rules that the kernel sets: functions are
+//! `extern "C"` and take one pointer, call nothing, cannot panic, use little stack, and are entered
+//! only where vector registers may be used.
+//!
+//! Files named after an instruction set say how its vectors do a step (the trait [`vector::Isa`]);
+//! files named after an operation say what the steps are, once for all instruction sets. Everything
+//! is inlined into the exported functions, which name the CPU features they need.
+
+#![cfg_attr(NEURAL_LEAF, no_std)]
+#![cfg_attr(NEURAL_LEAF, feature(avx512_target_feature, stdarch_x86_avx512))]
+#![cfg_attr(NEURAL_LEAF, allow(stable_features))]
+// Intrinsics became safe in later compilers.
+#![allow(unused_unsafe)]
+
+#[cfg(NEURAL_LEAF)]
+mod args;
+
+#[path = "leaf/vector.rs"]
+#[macro_use]
+mod vector;
+
+#[path = "leaf/avx2.rs"]
+mod avx2;
+#[path = "leaf/avx512.rs"]
+mod avx512;
+
+#[path = "leaf/gemm.rs"]
+pub(crate) mod gemm;

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! AVX-512 (F and BW), and AVX-512 VNNI, which adds one instruction to it.
+
+use core::arch::x86_64::*;
+
+use super::vector::{Finish, Isa, Scale};
+
+/// AVX-512 F and BW.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+/// AVX-512 F, BW and VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512Vnni;
+
+/// Unsigned bytes as 16-bit numbers: those at even places and those at odd ones.
+#[derive(Clone, Copy)]
+pub(crate) struct Pair {
+    even: __m512i,
+    odd: __m512i,
+}
+
+/// Lanes with odd numbers.
+const ODD: __mmask16 = 0b1010_1010_1010_1010;
+
+#[inline(always)]
+unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m512i> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mult = _mm512_loadu_si512(mult.cast());
+        let shift = _mm512_loadu_si512(shift.cast());
+        // A count below 0 is a great one and leaves nothing.
+        let half = _mm512_add_epi32(shift, _mm512_set1_epi32(-1));
+        Scale {
+            mult,
+            odd: _mm512_srli_epi64::<32>(mult),
+            right: _mm512_max_epi32(shift, _mm512_setzero_si512()),
+            half: _mm512_sllv_epi32(_mm512_set1_epi32(1), half),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn goes_left(shift: *const u8) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let shift = _mm512_loadu_si512(shift.cast());
+        _mm512_cmplt_epi32_mask(shift, _mm512_setzero_si512()) != 0
+    }
+}
+
+#[inline(always)]
+unsafe fn left(acc: __m512i, shift: *const u8) -> __m512i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let zero = _mm512_setzero_si512();
+        let shift = _mm512_sub_epi32(zero, _mm512_loadu_si512(shift.cast()));
+        _mm512_sllv_epi32(acc, _mm512_max_epi32(shift, zero))
+    }
+}
+
+/// The products of even and odd lanes are 64 bits wide and rounded to their upper half, ties
+/// upwards; then shifted to the right, ties away from zero, which is done without the sign.
+#[inline(always)]
+unsafe fn multiply(acc: __m512i, scale: &Scale<__m512i>) -> __m512i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let zero = _mm512_setzero_si512();
+        let negative = _mm512_cmplt_epi32_mask(acc, zero);
+        let round = _mm512_set1_epi64(1 << 30);
+        let even = _mm512_add_epi64(_mm512_mul_epi32(acc, scale.mult), round);
+        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), scale.odd);
+        let odd = _mm512_add_epi64(odd, round);
+        let high = _mm512_mask_blend_epi32(
+            ODD,
+            _mm512_srli_epi64::<31>(even),
+            _mm512_slli_epi64::<1>(odd),
+        );
+        let size = _mm512_add_epi32(_mm512_abs_epi32(high), scale.half);
+        let size = _mm512_srlv_epi32(size, scale.right);
+        _mm512_mask_sub_epi32(size, negative, zero, size)
+    }
+}
+
+#[inline(always)]
+unsafe fn finish(zero: u8, min: u8, max: u8) -> Finish<__m512i> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        Finish {
+            zero: _mm512_set1_epi16(i16::from(zero)),
+            min: _mm512_set1_epi8(i8::from_ne_bytes([min])),
+            max: _mm512_set1_epi8(i8::from_ne_bytes([max])),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn write<const NV: usize>(
+    y: *mut u8,
+    len: usize,
+    values: &[__m512i; NV],
+    finish: &Finish<__m512i>,
+) {
+    // SAFETY: as the caller promises; what the mask leaves out is not written.
+    unsafe {
+        let a = values[0];
+        let b = values[if NV > 1 { 1 } else { 0 }];
+        let c = values[if NV > 2 { 2 } else { 0 }];
+        let d = values[if NV > 3 { 3 } else { 0 }];
+        let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), finish.zero);
+        let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), finish.zero);
+        let codes = _mm512_packus_epi16(ab, cd);
+        // Four bytes of each of a, b, c and d in turn: bring those of one vector together.
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let codes = _mm512_permutexvar_epi32(order, codes);
+        let codes = _mm512_min_epu8(_mm512_max_epu8(codes, finish.min), finish.max);
+        if len >= 64 {
+            _mm512_storeu_si512(y.cast(), codes);
+        } else {
+            // Less than 64 bits are shifted by.
+            let mask = (1u64 << (len & 63)).wrapping_sub(1);
+            _mm512_mask_storeu_epi8(y.cast(), mask, codes);
+        }
+    }
+}
+
+macro_rules! common {
+    () => {
+        const LANES: usize = 16;
+        const WIDE: bool = true;
+
+        #[inline(always)]
+        unsafe fn zero() -> __m512i {
+            // SAFETY: as the caller promises.
+            unsafe { _mm512_setzero_si512() }
+        }
+
+        #[inline(always)]
+        unsafe fn load(p: *const u8) -> __m512i {
+            // SAFETY: as the caller promises.
+            unsafe { _mm512_loadu_si512(p.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: __m512i, b: __m512i) -> __m512i {
+            // SAFETY: as the caller promises.
+            unsafe { _mm512_add_epi32(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m512i> {
+            // SAFETY: as the caller promises.
+            unsafe { scale(mult, shift) }
+        }
+
+        #[inline(always)]
+        unsafe fn goes_left(shift: *const u8) -> bool {
+            // SAFETY: as the caller promises.
+            unsafe { goes_left(shift) }
+        }
+
+        #[inline(always)]
+        unsafe fn left(acc: __m512i, shift: *const u8) -> __m512i {
+            // SAFETY: as the caller promises.
+            unsafe { left(acc, shift) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply(acc: __m512i, scale: &Scale<__m512i>) -> __m512i {
+            // SAFETY: as the caller promises.
+            unsafe { multiply(acc, scale) }
+        }
+
+        #[inline(always)]
+        unsafe fn finish(zero: u8, min: u8, max: u8) -> Finish<__m512i> {
+            // SAFETY: as the caller promises.
+            unsafe { finish(zero, min, max) }
+        }
+
+        #[inline(always)]
+        unsafe fn write<const NV: usize>(
+            y: *mut u8,
+            len: usize,
+            values: &[__m512i; NV],
+            finish: &Finish<__m512i>,
+        ) {
+            // SAFETY: as the caller promises.
+            unsafe { write::<NV>(y, len, values, finish) }
+        }
+    };
+}
+
+/// Bytes are multiplied as they are.
+impl Isa for Avx512Vnni {
+    type V = __m512i;
+    type X = __m512i;
+    type W = __m512i;
+
+    const DOT: bool = true;
+
+    common!();
+
+    #[inline(always)]
+    unsafe fn weights(p: *const u8) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(p: *const u8) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_set1_epi32(p.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn quad(p: *const u8) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_broadcast_i32x4(_mm_loadu_si128(p.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn pick<const G: usize>(quad: __m512i) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match G {
+                0 => _mm512_shuffle_epi32::<0b00_00_00_00>(quad),
+                1 => _mm512_shuffle_epi32::<0b01_01_01_01>(quad),
+                2 => _mm512_shuffle_epi32::<0b10_10_10_10>(quad),
+                _ => _mm512_shuffle_epi32::<0b11_11_11_11>(quad),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m512i, x: __m512i, w: __m512i) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_dpbusd_epi32(acc, x, w) }
+    }
+}
+
+/// As `Avx2` does it.
+impl Isa for Avx512 {
+    type V = __m512i;
+    type X = Pair;
+    type W = Pair;
+
+    const DOT: bool = false;
+
+    common!();
+
+    #[inline(always)]
+    unsafe fn weights(p: *const u8) -> Pair {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let w = _mm512_loadu_si512(p.cast());
+            Pair {
+                even: _mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(w)),
+                odd: _mm512_srai_epi16::<8>(w),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(p: *const u8) -> Pair {
+        // SAFETY: as the caller promises.
+        unsafe { split(Avx512Vnni::broadcast(p)) }
+    }
+
+    #[inline(always)]
+    unsafe fn quad(p: *const u8) -> Pair {
+        // SAFETY: as the caller promises.
+        unsafe { split(Avx512Vnni::quad(p)) }
+    }
+
+    #[inline(always)]
+    unsafe fn pick<const G: usize>(quad: Pair) -> Pair {
+        // SAFETY: as the caller promises.
+        unsafe {
+            Pair {
+                even: Avx512Vnni::pick::<G>(quad.even),
+                odd: Avx512Vnni::pick::<G>(quad.odd),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(acc: __m512i, x: Pair, w: Pair) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let even = _mm512_madd_epi16(x.even, w.even);
+            let odd = _mm512_madd_epi16(x.odd, w.odd);
+            _mm512_add_epi32(acc, _mm512_add_epi32(even, odd))
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn split(x: __m512i) -> Pair {
+    // SAFETY: as the caller promises.
+    unsafe {
+        Pair {
+            even: _mm512_and_si512(x, _mm512_set1_epi16(255)),
+            odd: _mm512_srli_epi16::<8>(x),
+        }
+    }
+}

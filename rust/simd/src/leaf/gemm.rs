@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Matrix products of 8-bit integers.
+//!
+//! Sums of several positions and rows stay in registers while the weights of a panel pass by:
+//! [`tile`] for several positions, [`single`] for one, which takes turns between several sums of a
+//! row, since an addition must wait for the one before it.
+
+use crate::args::GemmI8;
+
+use super::{
+    avx2::{Avx2, AvxVnni},
+    avx512::{Avx512, Avx512Vnni},
+    vector::Isa,
+};
+
+#[cfg(test)]
+use super::avx2::AvxVnniStandIn;
+
+const PANEL: usize = 64;
+const LANES: usize = 16;
+/// Bytes of a group.
+const GROUP: usize = 4;
+/// Bytes of a bias, a multiplier, a shift, an offset.
+const WORD: usize = 4;
+
+/// The positions, one after another.
+#[derive(Clone, Copy)]
+struct Cursor {
+    x: *const u8,
+    y: *mut u8,
+    /// Positions left in this line.
+    line: usize,
+    /// All positions that are left.
+    left: usize,
+}
+
+/// Neighbouring rows of a panel.
+#[derive(Clone, Copy)]
+struct Column {
+    /// Weights of the first group.
+    w: *const u8,
+    /// From a group to the next one.
+    step: usize,
+    /// Number of the first row.
+    row: usize,
+}
+
+/// Where the segment starts.
+#[inline(always)]
+unsafe fn offset(a: &GemmI8, segment: usize) -> usize {
+    // SAFETY: the caller passes a number below that of the segments.
+    let offset = unsafe { a.offsets.add(segment * WORD).cast::<u32>().read_unaligned() };
+    // CAST: to a wider type.
+    offset as usize
+}
+
+/// The position the cursor stands at; then it stands at the next one.
+#[inline(always)]
+unsafe fn next(a: &GemmI8, at: &mut Cursor) -> (*const u8, *mut u8) {
+    let here = (at.x, at.y);
+    at.left -= 1;
+    at.line -= 1;
+    if at.line > 0 {
+        at.x = at.x.wrapping_add(a.x_row);
+        at.y = at.y.wrapping_add(a.y_row);
+    } else {
+        let back = a.m - 1;
+        at.x = at.x.wrapping_sub(back * a.x_row).wrapping_add(a.x_outer);
+        at.y = at.y.wrapping_sub(back * a.y_row).wrapping_add(a.y_outer);
+        at.line = a.m;
+    }
+    here
+}
+
+/// `MR` positions, `NV` vectors of rows.
+#[inline(always)]
+unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
+    a: &GemmI8,
+    at: &mut Cursor,
+    column: Column,
+) {
+    // SAFETY: positions, rows, groups and segments are those of the arguments, whose caller has
+    // checked that they lie inside the buffers.
+    unsafe {
+        let mut x = [at.x; MR];
+        let mut y = [at.y; MR];
+        each!(R in MR, { (x[R], y[R]) = next(a, at); });
+
+        let mut sums = [[I::zero(); NV]; MR];
+        let bias = a.bias.add(column.row * WORD);
+        each!(J in NV, {
+            let bias = I::load(bias.add(J * I::LANES * WORD));
+            each!(R in MR, { sums[R][J] = bias; });
+        });
+
+        let mut w = column.w;
+        for segment in 0..a.segments {
+            let mut i = offset(a, segment);
+            let end = i + a.groups * GROUP;
+            while i < end {
+                let mut weights = [I::weights(w); NV];
+                each!(J in NV, {
+                    weights[J] = I::weights(w.add(J * I::LANES * GROUP));
+                });
+                each!(R in MR, {
+                    let x = I::broadcast(x[R].add(i));
+                    each!(J in NV, { sums[R][J] = I::dot(sums[R][J], x, weights[J]); });
+                });
+                w = w.wrapping_add(column.step);
+                i += GROUP;
+            }
+        }
+
+        each!(J in NV, {
+            let row = (column.row + J * I::LANES) * WORD;
+            let shift = a.requant.shift.add(row);
+            if I::goes_left(shift) {
+                each!(R in MR, { sums[R][J] = I::left(sums[R][J], shift); });
+            }
+            let scale = I::scale(a.requant.mult.add(row), shift);
+            each!(R in MR, { sums[R][J] = I::multiply(sums[R][J], &scale); });
+        });
+        let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
+        let len = a.n - column.row;
+        each!(R in MR, {
+            I::write::<NV>(y[R].add(column.row), len, &sums[R], &finish);
+        });
+    }
+}
+
+/// One position, `NV` vectors of rows, `U` sums of each row.
+#[inline(always)]
+unsafe fn single<I: Isa, const NV: usize, const U: usize>(
+    a: &GemmI8,
+    (x, y): (*const u8, *mut u8),
+    column: Column,
+) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let mut sums = [[I::zero(); NV]; U];
+        let bias = a.bias.add(column.row * WORD);
+        each!(J in NV, { sums[0][J] = I::load(bias.add(J * I::LANES * WORD)); });
+
+        let mut w = column.w;
+        for segment in 0..a.segments {
+            let mut i = offset(a, segment);
+            for _ in 0..a.groups / 4 {
+                let quad = I::quad(x.add(i));
+                each!(G in 4, {
+                    let x = I::pick::<G>(quad);
+                    each!(J in NV, {
+                        let weights = I::weights(w.add(J * I::LANES * GROUP));
+                        sums[G % U][J] = I::dot(sums[G % U][J], x, weights);
+                    });
+                    w = w.wrapping_add(column.step);
+                });
+                i += 4 * GROUP;
+            }
+            for _ in 0..a.groups % 4 {
+                let x = I::broadcast(x.add(i));
+                each!(J in NV, {
+                    let weights = I::weights(w.add(J * I::LANES * GROUP));
+                    sums[0][J] = I::dot(sums[0][J], x, weights);
+                });
+                w = w.wrapping_add(column.step);
+                i += GROUP;
+            }
+        }
+
+        let mut codes = [I::zero(); NV];
+        each!(J in NV, {
+            let mut sum = sums[0][J];
+            each!(T in U, {
+                if T != 0 {
+                    sum = I::add(sum, sums[T][J]);
+                }
+            });
+            let row = (column.row + J * I::LANES) * WORD;
+            let shift = a.requant.shift.add(row);
+            if I::goes_left(shift) {
+                sum = I::left(sum, shift);
+            }
+            let scale = I::scale(a.requant.mult.add(row), shift);
+            codes[J] = I::multiply(sum, &scale);
+        });
+        let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
+        let len = a.n - column.row;
+        I::write::<NV>(y.add(column.row), len, &codes, &finish);
+    }
+}
+
+/// Tiles of the heights given, as many as fit, for a column of `$nv` vectors.
+macro_rules! tiles {
+    ($isa:ty, $a:ident, $at:ident, $column:expr, $nv:literal, $($mr:literal)*) => {
+        $(while $at.left >= $mr {
+            tile::<$isa, $mr, $nv>($a, &mut $at, $column);
+        })*
+    };
+}
+
+/// All positions of a panel of `rows` rows, 64 of which are four vectors.
+#[inline(always)]
+unsafe fn wide<I: Isa>(a: &GemmI8, mut at: Cursor, rows: usize, column: Column) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        match rows / LANES {
+            1 => {
+                tiles!(I, a, at, column, 1, 8 4 2);
+                if at.left > 0 {
+                    single::<I, 1, 4>(a, next(a, &mut at), column);
+                }
+            }
+            2 => {
+                tiles!(I, a, at, column, 2, 8 4 2);
+                if at.left > 0 {
+                    single::<I, 2, 4>(a, next(a, &mut at), column);
+                }
+            }
+            3 => {
+                tiles!(I, a, at, column, 3, 6 2);
+                if at.left > 0 {
+                    single::<I, 3, 4>(a, next(a, &mut at), column);
+                }
+            }
+            _ => {
+                if I::DOT {
+                    tiles!(I, a, at, column, 4, 6);
+                }
+                tiles!(I, a, at, column, 4, 4 2);
+                if at.left > 0 {
+                    single::<I, 4, 2>(a, next(a, &mut at), column);
+                }
+            }
+        }
+    }
+}
+
+/// All positions of a panel of `rows` rows, 16 of which are two vectors. What is left of several
+/// positions is done sixteen rows at a time, one position with all rows at once.
+#[inline(always)]
+unsafe fn narrow<I: Isa>(a: &GemmI8, start: Cursor, rows: usize, panel: Column) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let mut at = start;
+        if start.left > 1 {
+            for part in 0..rows / LANES {
+                let column = Column {
+                    w: panel.w.add(part * LANES * GROUP),
+                    row: panel.row + part * LANES,
+                    ..panel
+                };
+                at = start;
+                if I::DOT {
+                    tiles!(I, a, at, column, 2, 6);
+                }
+                tiles!(I, a, at, column, 2, 4 2);
+            }
+        }
+        if at.left > 0 {
+            let position = next(a, &mut at);
+            match rows / LANES {
+                1 => single::<I, 2, 4>(a, position, panel),
+                2 => single::<I, 4, 2>(a, position, panel),
+                3 => single::<I, 6, 1>(a, position, panel),
+                _ => single::<I, 8, 1>(a, position, panel),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gemm<I: Isa>(a: &GemmI8) {
+    if a.m == 0 || a.outer == 0 {
+        return;
+    }
+    let start = Cursor {
+        x: a.x,
+        y: a.y,
+        line: a.m,
+        left: a.m * a.outer,
+    };
+    let mut w = a.w;
+    let mut row = 0;
+    while row < a.n {
+        let left = a.n - row;
+        let rows = if left < PANEL {
+            left.div_ceil(LANES) * LANES
+        } else {
+            PANEL
+        };
+        let column = Column {
+            w,
+            step: rows * GROUP,
+            row,
+        };
+        // SAFETY: as in `tile`; panels follow each other.
+        unsafe {
+            if I::WIDE {
+                wide::<I>(a, start, rows, column);
+            } else {
+                narrow::<I>(a, start, rows, column);
+            }
+        }
+        w = w.wrapping_add(a.segments * a.groups * rows * GROUP);
+        row += PANEL;
+    }
+}
+
+macro_rules! entry {
+    ($name:ident, $isa:ty, $features:literal) => {
+        /// Matrix product.
+        ///
+        /// # Safety
+        ///
+        /// The CPU has the features, vector registers may be used, and every access that the
+        /// arguments describe lies inside a buffer, with `SLACK` bytes to read behind `x`.
+        #[no_mangle]
+        #[target_feature(enable = $features)]
+        pub(crate) unsafe extern "C" fn $name(args: *const GemmI8) {
+            // SAFETY: as the caller promises.
+            unsafe { gemm::<$isa>(&*args) }
+        }
+    };
+}
+
+entry!(neural_gemm_i8_avx2, Avx2, "avx2");
+entry!(neural_gemm_i8_avxvnni, AvxVnni, "avx2,avxvnni");
+entry!(neural_gemm_i8_avx512, Avx512, "avx512f,avx512bw");
+entry!(
+    neural_gemm_i8_avx512vnni,
+    Avx512Vnni,
+    "avx512f,avx512bw,avx512vnni"
+);
+#[cfg(test)]
+entry!(
+    neural_gemm_i8_avxvnni_stand_in,
+    AvxVnniStandIn,
+    "avx2,avx512f,avx512vl,avx512vnni"
+);

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the vector code consists of, once it is compiled as the kernel compiles it.
+
+use std::{env, fs, path::PathBuf, process::Command};
+
+/// Instructions that a function must have: its name's end, a mnemonic, a kind of register.
+const EXPECTED: &[(&str, &str, &str)] = &[
+    ("gemm_i8_avx2", "vpmaddwd", "%ymm"),
+    ("gemm_i8_avxvnni", "vpdpbusd", "%ymm"),
+    ("gemm_i8_avx512", "vpmaddwd", "%zmm"),
+    ("gemm_i8_avx512vnni", "vpdpbusd", "%zmm"),
+];
+
+/// Bytes of the stack that a function may use. The kernel's own limit is 2048.
+const STACK_BYTES: usize = 1536;
+
+/// The object, compiled by the compiler that runs this test, with the flags of Kbuild that matter.
+fn object() -> PathBuf {
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/leaf.rs");
+    let object = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("leaf.o");
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let status = Command::new(rustc)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .args(["--edition=2021", "--crate-type=rlib", "--cfg=NEURAL_LEAF"])
+        .args(["-Cpanic=abort", "-Ccodegen-units=1", "-Copt-level=2"])
+        .args([
+            "-Crelocation-model=static",
+            "-Ccode-model=kernel",
+            "-Cno-redzone=y",
+        ])
+        .arg("-Zllvm_module_flag=override-stack-alignment:u32:8:max")
+        .args(["-Zcf-protection=branch", "-Zfunction-return=thunk-extern"])
+        .arg(format!("--emit=obj={}", object.display()))
+        .arg(&source)
+        .status()
+        .expect("rustc runs");
+    assert!(status.success(), "leaf.rs does not compile");
+    object
+}
+
+fn output(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok()?;
+    assert!(output.status.success(), "{program} failed");
+    String::from_utf8(output.stdout).ok()
+}
+
+/// Stack bytes of an instruction like `sub $0x2a8,%rsp`.
+fn stack(line: &str) -> usize {
+    let Some((_, rest)) = line.split_once("sub ") else {
+        return 0;
+    };
+    let hex = rest
+        .trim()
+        .strip_prefix("$0x")
+        .and_then(|r| r.strip_suffix(",%rsp"));
+    hex.map_or(0, |hex| {
+        usize::from_str_radix(hex, 16).expect("a hexadecimal number")
+    })
+}
+
+#[test]
+fn leaf_functions_are_leaves_and_vector_code() {
+    let object = object();
+    let path = object.to_str().expect("a path in UTF-8");
+    let Some(symbols) = output("nm", &["-u", path]) else {
+        eprintln!("skipped: no binutils here");
+        return;
+    };
+    let unknown: Vec<_> = symbols.split_whitespace().filter(|s| *s != "U").collect();
+    assert!(
+        unknown.iter().all(|s| *s == "__x86_return_thunk"),
+        "calls out: {unknown:?}"
+    );
+    let code = output("objdump", &["-d", "--no-show-raw-insn", path]).expect("objdump runs");
+    for (name, mnemonic, register) in EXPECTED {
+        let head = format!("<neural_{name}>:");
+        let (_, body) = code
+            .split_once(&head)
+            .unwrap_or_else(|| panic!("no {name}"));
+        let body = body
+            .split("\nDisassembly of section")
+            .next()
+            .unwrap_or(body);
+        let lines: Vec<_> = body
+            .lines()
+            .filter_map(|l| l.split_once('\t'))
+            .map(|l| l.1.trim_start_matches("{vex} "))
+            .collect();
+        let count = lines
+            .iter()
+            .filter(|l| l.starts_with(mnemonic) && l.contains(register))
+            .count();
+        assert!(
+            count > 10,
+            "{name}: {count} times {mnemonic} with {register}"
+        );
+        for bad in ["call", "vpmaddubsw", "ud2", "div"] {
+            assert!(!lines.iter().any(|l| l.starts_with(bad)), "{name}: {bad}");
+        }
+        let ends = lines
+            .iter()
+            .enumerate()
+            .filter(|(_, l)| l.starts_with("ret") || l.contains("x86_return_thunk"));
+        for (i, _) in ends {
+            let tail = &lines[i.saturating_sub(10)..i];
+            assert!(
+                tail.iter().any(|l| l.starts_with("vzeroupper")),
+                "{name}: returns with full registers: {tail:?}"
+            );
+        }
+        let bytes: usize = lines.iter().take(20).map(|l| stack(l)).sum();
+        assert!(bytes <= STACK_BYTES, "{name}: {bytes} bytes of stack");
+    }
+    let _ = fs::remove_file(object);
+}
