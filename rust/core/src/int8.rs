@@ -292,7 +292,7 @@ pub struct Mean<'a> {
     pub y_scale: (i32, Multiplier),
 }
 
-/// Softmax over each row of `x[rows, n]`, at most 4095 elements; the result has the scale 2^-8 and the zero point -128.
+/// Softmax over each row of `x[rows, n]`, at most 4096 elements; the result has the scale 2^-8 and the zero point -128.
 #[derive(Debug)]
 pub struct Softmax<'a> {
     /// Biased codes.

@@ -196,9 +196,9 @@ fn softmax_is_that_of_the_reference() {
 
 #[test]
 fn a_share_of_less_than_half_a_code_is_0() {
-    let x = [200; 4095];
-    let mut y = [0xa5; 4095];
-    for (n, expected) in [(4, 64), (256, 1), (511, 1), (513, 0), (4095, 0)] {
+    let x = [200; 4096];
+    let mut y = [0xa5; 4096];
+    for (n, expected) in [(4, 64), (256, 1), (511, 1), (513, 0), (4096, 0)] {
         softmax(Softmax {
             x: &x[..n],
             y: &mut y[..n],

@@ -43,7 +43,7 @@ pub fn pack_gemm(weights: &[u8], n: usize, segs: usize, k: usize, out: &mut [u8]
     let groups = k.div_ceil(GROUP);
     let mut out = out;
     for (panel, rows) in weights
-        .chunks(row_bytes.saturating_mul(PANEL))
+        .chunks(row_bytes.saturating_mul(PANEL).max(1))
         .zip((0..n).step_by(PANEL).map(|top| n.saturating_sub(top)))
     {
         let step = panel_rows(rows).saturating_mul(GROUP);
@@ -51,11 +51,11 @@ pub fn pack_gemm(weights: &[u8], n: usize, segs: usize, k: usize, out: &mut [u8]
         let Some((head, tail)) = out.split_at_mut_checked(bytes) else {
             return;
         };
-        for (r, row) in panel.chunks_exact(row_bytes).take(rows).enumerate() {
+        for (r, row) in panel.chunks_exact(row_bytes.max(1)).take(rows).enumerate() {
             let from = row
-                .chunks_exact(k)
+                .chunks_exact(k.max(1))
                 .flat_map(|segment| segment.chunks(GROUP));
-            for (group, from) in head.chunks_exact_mut(step).zip(from) {
+            for (group, from) in head.chunks_exact_mut(step.max(1)).zip(from) {
                 let to = group.chunks_exact_mut(GROUP).nth(r);
                 for (to, &w) in to.into_iter().flatten().zip(from) {
                     *to = w;

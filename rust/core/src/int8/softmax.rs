@@ -9,7 +9,7 @@ use super::Softmax;
 /// Integer bits of the scaled differences to the maximum.
 const INPUT_BITS: u32 = 5;
 
-/// Integer bits of the sum of the exponentials: rows of up to 4095 elements do not overflow.
+/// Integer bits of the sum of the exponentials: rows of up to 8191 elements do not overflow.
 const SUM_BITS: u32 = 12;
 
 /// See [`Softmax`].
@@ -34,11 +34,14 @@ pub fn softmax(args: Softmax<'_>) {
         let sum = x
             .iter()
             .filter_map(|&code| power(code, max))
-            .fold(0i32, |sum, e| sum.wrapping_add(rounding_shift(e, SUM_BITS)));
+            // CAST: not negative.
+            .fold(0u32, |sum, e| {
+                sum.wrapping_add(rounding_shift(e, SUM_BITS) as u32)
+            });
         // The sum is 2^bits (1 + rest) with 0 <= rest < 1; it is at least 1.
         let zeros = sum.leading_zeros();
         // CAST: the fraction without its leading 1, which stands in the sign bit.
-        let rest = sum.wrapping_shl(zeros) ^ i32::MIN;
+        let rest = sum.wrapping_shl(zeros) as i32 ^ i32::MIN;
         let scale = reciprocal(rest);
         let bits = (SUM_BITS + 31 - 8).saturating_sub(zeros);
         for (&code, y) in x.iter().zip(y) {
