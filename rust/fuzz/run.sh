@@ -35,8 +35,8 @@ if [ -z "$(ls "$corpus")" ]; then
 		env -u RUSTFLAGS cargo run --quiet --manifest-path ../Cargo.toml -p neural_core \
 			--example seeds -- "$corpus"
 		;;
-	onnx)
-		find ../../tests/vectors/onnx -name '*.onnx' -size -8k -exec cp {} "$corpus" \;
+	onnx | tflite)
+		find "../../tests/vectors/$target" -name "*.$target" -size -8k -exec cp {} "$corpus" \;
 		;;
 	esac
 fi

@@ -28,7 +28,7 @@ SKIP = 4
 try:
     import numpy as np
     import tflite_micro  # noqa: F401
-    from tflite_build import Graph
+    from tflite_build import Graph, schema
     from tflite_ref import quantize_multiplier
 except ImportError:
     if not TYPE_CHECKING:
@@ -495,6 +495,99 @@ def numbers() -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def dense() -> Graph:
+    """A dense layer, to be spoiled."""
+    g = Graph()
+    x = g.input("i8", [1, 4], 0.1)
+    w = g.const("i8", np.ones((2, 4)), 0.01)
+    b = g.const("i32", [1, 2], 0.001)
+    g.op("FULLY_CONNECTED", [x, w, b], [g.tensor("i8", [1, 2], 0.1)], activation="NONE", keep_num_dims=False)
+    return g
+
+
+def refusals() -> dict[str, tuple[bytes, str]]:
+    """Files that must be refused, and what the line must say."""
+    made: dict[str, tuple[bytes, str]] = {}
+
+    def spoiled(name: str, says: str, spoil: Callable[[Any], None]) -> None:
+        made[name] = (dense().tflite(spoil), says)
+
+    def graph(name: str, says: str, change: Callable[[Graph], None]) -> None:
+        g = dense()
+        change(g)
+        made[name] = (g.tflite(), says)
+
+    def put(of: Callable[[Any], Any], key: str, value: Any) -> Callable[[Any], None]:
+        return lambda m: setattr(of(m), key, value)
+
+    def tensor(i: int) -> Callable[[Any], Any]:
+        return lambda m: m.subgraphs[0].tensors[i]
+
+    def code(m: Any) -> Any:
+        return m.operatorCodes[0]
+
+    def op(m: Any) -> Any:
+        return m.subgraphs[0].operators[0]
+
+    def numbers(*values: int) -> Any:
+        return np.array(values, np.int32)
+
+    def custom(m: Any) -> None:
+        code(m).builtinCode = code(m).deprecatedBuiltinCode = 32
+        code(m).customCode = b"Fancy"
+
+    def unknown(number: int) -> Callable[[Any], None]:
+        def change(m: Any) -> None:
+            code(m).builtinCode, code(m).deprecatedBuiltinCode = number, min(number, 127)
+
+        return change
+
+    def quantised(i: int, key: str, value: Any) -> Callable[[Any], None]:
+        return lambda m: setattr(m.subgraphs[0].tensors[i].quantization, key, value)
+
+    spoiled("custom", "operator 0: CUSTOM 'Fancy'", custom)
+    spoiled("abs", "operator 0 (ABS): kind: is not supported", unknown(101))
+    spoiled("while", "operator 0 (WHILE)", unknown(119))
+    spoiled("unknown", "operator 0: is of the unknown kind 4711", unknown(4711))
+    spoiled("two_graphs", "model.subgraphs: are 2", lambda m: m.subgraphs.append(m.subgraphs[0]))
+    spoiled("version", "model.version: is 2", put(lambda m: m, "version", 2))
+    spoiled("dynamic", "tensor 't0': has a dynamic shape (1,-1)", put(tensor(0), "shapeSignature", numbers(1, -1)))
+    spoiled(
+        "sparse", "tensor 't1': is sparse", lambda m: setattr(tensor(1)(m), "sparsity", schema.SparsityParametersT())
+    )
+    spoiled("half", "tensor 't0': type 1", put(tensor(0), "type", 1))
+    spoiled("string", "tensor 't0': type 5", put(tensor(0), "type", 5))
+    spoiled("short_data", "tensor 't1': has 8 bytes of data, not 12", put(tensor(1), "shape", numbers(3, 4)))
+    spoiled("no_buffer", "tensor 't1': buffer: is 99", put(tensor(1), "buffer", 99))
+    spoiled("no_tensor", "inputs: name tensor 99 of 4", put(op, "inputs", numbers(99, 1, 2)))
+    spoiled("zero_scale", "tensor 't0': has a scale of 0", quantised(0, "scale", np.zeros(1, np.float32)))
+    spoiled("nan_scale", "tensor 't0': has a scale of NaN", quantised(0, "scale", np.full(1, np.nan, np.float32)))
+    spoiled("zero_point", "tensor 't0': has the zero point 128", quantised(0, "zeroPoint", np.full(1, 128, np.int64)))
+    spoiled("two_scales", "tensor 't0': has 1 zero points for 2", quantised(0, "scale", np.ones(2, np.float32)))
+    spoiled("no_scale", "tensor 't0': needs one scale", put(tensor(0), "quantization", None))
+    spoiled("asymmetric", "tensor 't1': has the zero point 3", quantised(1, "zeroPoint", np.full(1, 3, np.int64)))
+    spoiled("no_weights", "tensor 't1': is computed", put(tensor(1), "buffer", 0))
+    spoiled("no_kind", "operator 0: is of kind 7, there are 1", put(op, "opcodeIndex", 7))
+    spoiled("own_output", "tensor 't0': has the shape 1,4", put(op, "outputs", numbers(0)))
+    spoiled("shape", "tensor 't3': has the shape 1,3", put(tensor(3), "shape", numbers(1, 3)))
+    spoiled("rows", "tensor 't0': has 5 elements", put(tensor(0), "shape", numbers(1, 5)))
+    spoiled("huge", "tensor 't0': has 2147483648 elements", put(tensor(0), "shape", numbers(1 << 16, 1 << 16)))
+    spoiled("empty", "tensor 't0': is an input without", put(tensor(0), "shape", numbers(1, 0)))
+    graph("hybrid", "tensor 't1': is int8 for values in float32", lambda g: [g.retype(i, "f32") for i in (0, 2, 3)])
+    graph(
+        "unwritten",
+        "tensor 't4': is read before",
+        lambda g: g.op("TANH", [g.tensor("f32", [1])], [g.tensor("f32", [1])]),
+    )
+    graph("perm", "perm: 0,0 is no permutation", lambda g: g.op("TRANSPOSE", [3, g.const("i32", [0, 0])], [3]))
+    graph("twice", "tensor 't3': is written", lambda g: g.ops.append(g.ops[0]))
+    graph("nothing", "graph: has no inputs", lambda g: g.ins.clear())
+    data = dense().tflite()
+    made["cut"] = (data[: len(data) // 2], "")
+    made["text"] = (b"\x08\0\0\0TFL3 this is no model at all", "")
+    return made
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Make .tflite files with the answers of TensorFlow Lite Micro.")
@@ -526,13 +619,17 @@ def main() -> int:
             good &= all([g.check(name, v) for v in values])
             files[f"{name}.tflite"] = file
             files[f"{name}.gold"] = g.gold(values)
+    for name, (data, _) in (spoilt := refusals()).items():
+        files[f"refuse/{name}.tflite"] = data
+    says = "".join(f"{name} {line}\n" for name, (_, line) in spoilt.items())
+    files["refuse/says.txt"] = says.encode()
     files["gelu_0.tflite"] = elementwise(np.random.RandomState(args.seed), 0, "GELU").tflite()
     print(f"{len(files)} files, {sum(map(len, files.values()))} bytes")
     out = args.out or HERE / "tflite"
     for name, data in files.items():
         path = out / name
         if not args.check:
-            out.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         elif not path.is_file() or path.read_bytes() != data:
             print(f"{path} is not what this script makes")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,8 +127,15 @@ class Graph:
         self.outs = [t for t in self.outs if t not in ins] + outs
         return outs[0]
 
-    def tflite(self) -> bytes:
-        """The file."""
+    def retype(self, number: int, dtype: str) -> None:
+        """Gives a tensor another type, without scales."""
+        t = self.tensors[number]
+        t.dtype, t.scale = dtype, []
+        if t.data is not None:
+            t.data = t.data.astype(TYPES[dtype][1])
+
+    def tflite(self, spoil: Callable[[Any], None] | None = None) -> bytes:
+        """The file; `spoil` changes the model before it is written."""
         model = schema.ModelT()
         model.version = 3
         model.description = b""
@@ -149,6 +157,8 @@ class Graph:
                 model.operatorCodes.append(code)
             sub.operators.append(self._op(op, codes.index(op.kind)))
         model.subgraphs = [sub]
+        if spoil:
+            spoil(model)
         builder = flatbuffers.Builder(1 << 12)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())

@@ -51,12 +51,13 @@ Examples:
   neuralctl convert digits.onnx -o digits.nnm
   neuralctl convert digits.onnx -o out.nnm --name digits --samples digits.csv")]
     Convert(Convert),
-    /// Show what is in a model file or a loaded network
+    /// Show what is in a model file, a TFLite file or a loaded network
     #[command(after_help = "\
-What contains a '/' or ends in '.nnm' is a file, all else the name of a loaded network.
+What contains a '/' or ends in '.nnm' or '.tflite' is a file, all else the name of a loaded network.
 
 Examples:
   neuralctl info digits.nnm
+  neuralctl info keywords.tflite
   neuralctl info digits --json")]
     Info(Info),
     /// Make a model file with random weights (Xavier)
@@ -67,7 +68,7 @@ Examples:
     New(New),
     /// Load a model as a new network
     #[command(after_help = "\
-What contains a '/' or ends in '.nnm' is a file that is read and handed to the kernel. All else is a
+What contains a '/' or ends in '.nnm' or '.tflite' is a file that is read and handed to the kernel. All else is a
 name: the kernel takes neural/NAME.nnm from the firmware path (/lib/firmware).
 
 Examples:
@@ -178,7 +179,7 @@ pub struct Convert {
 /// `info`
 #[derive(Args, Debug)]
 pub struct Info {
-    /// A model file, or the name of a loaded network
+    /// A model file, a TFLite file, or the name of a loaded network
     #[arg(value_name = "FILE|NAME")]
     pub target: String,
     /// Print JSON

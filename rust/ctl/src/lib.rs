@@ -28,4 +28,5 @@ pub mod npy;
 pub mod onnx;
 pub mod out;
 pub mod table;
+pub mod tflite;
 pub mod uapi;

@@ -236,6 +236,33 @@ fn a_damaged_model_file_is_refused_by_info() {
 }
 
 #[test]
+fn a_tflite_file_is_shown_as_its_operators() {
+    let chain = vector("tflite/chain_0.tflite");
+    let said = text(&run(&["info", &chain]).stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(
+        lines[0].starts_with("input: t0 i8[1,8,8,3], scale 5.000000e-2, zero point -4"),
+        "{said}"
+    );
+    assert!(lines.contains(&"multiply-accumulates: 10260"), "{said}");
+    let conv: Vec<&str> = lines[5].split_whitespace().collect();
+    let want = "0 CONV_2D i8[1,8,8,3] i8[1,8,8,4] 3x3 stride 1x1 pad 1x1 relu 6912 124";
+    assert_eq!(conv.join(" "), want);
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["info", &chain, "--json"]).stdout).unwrap();
+    assert_eq!(json["operators"].as_array().unwrap().len(), 8);
+    assert_eq!(json["operators"][3]["operator"], "ADD");
+    assert_eq!(json["operators"][3]["inputs"].as_array().unwrap().len(), 2);
+    assert_eq!(json["macs"], 10260);
+    let (status, line) = fails(&["info", &vector("tflite/refuse/custom.tflite")]);
+    assert_eq!(status, 1);
+    assert!(
+        line.contains("custom.tflite: operator 0: CUSTOM 'Fancy'"),
+        "{line}"
+    );
+}
+
+#[test]
 fn new_is_the_same_for_the_same_seed() {
     let dir = Dir::new("new");
     let (a, b, c) = (dir.path("a.nnm"), dir.path("b.nnm"), dir.path("c.nnm"));

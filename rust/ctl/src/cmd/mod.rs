@@ -11,6 +11,7 @@ mod model;
 mod net;
 mod predict;
 mod stats;
+mod tflite;
 mod top;
 
 use std::io::Write;
@@ -48,7 +49,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Result<()> {
 /// Whether a FILE|NAME argument is a file. The rule looks at the text only, so that a command means
 /// the same in every directory.
 fn is_file(target: &str) -> bool {
-    target.contains('/') || target.ends_with(".nnm")
+    target.contains('/') || target.ends_with(".nnm") || target.ends_with(".tflite")
 }
 
 /// The network name that a file name suggests.
@@ -97,6 +98,7 @@ mod tests {
     fn files_and_names_are_told_apart_by_their_text() {
         assert!(is_file("./digits"));
         assert!(is_file("digits.nnm"));
+        assert!(is_file("digits.tflite"));
         assert!(!is_file("digits"));
         assert!(!is_file("digits.v2"));
     }

@@ -142,6 +142,9 @@ fn outline(layers: &[LayerInfo]) -> String {
 /// `info` of a file
 pub(super) fn info(path: &Path, as_json: bool, out: &mut dyn Write) -> Result<()> {
     let bytes = super::read(path, Limits::default().max_bytes)?;
+    if crate::tflite::is_tflite(&bytes) {
+        return super::tflite::info(path, &bytes, as_json, out);
+    }
     let engine = Engine::new(&bytes).map_err(|e| e.within(path.display()))?;
     let layers = engine.layers();
     let (weights, scratch) = engine.memory();

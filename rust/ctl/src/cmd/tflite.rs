@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `info` of a TFLite file.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{json, Value};
+
+use crate::error::Result;
+use crate::out;
+use crate::tflite::graph::{Graph, Op, Tensor};
+
+/// Shows the graph of the file at `path`, which has these `bytes`.
+pub(super) fn info(path: &Path, bytes: &[u8], as_json: bool, out: &mut dyn Write) -> Result<()> {
+    let graph = crate::tflite::read(bytes).map_err(|e| e.within(path.display()))?;
+    if as_json {
+        return out::json(out, &to_json(&graph, bytes.len()));
+    }
+    write(&graph, bytes.len(), out).map_err(out::failed)
+}
+
+/// `i8[1,49,10,1]`
+fn outline(tensor: &Tensor<'_>) -> String {
+    let shape = crate::tflite::graph::list(&tensor.shape);
+    format!("{}[{shape}]", tensor.dtype.name())
+}
+
+/// ` 0.0039 -128`: scale and zero point.
+fn codes(tensor: &Tensor<'_>) -> String {
+    match &tensor.quant {
+        Some(q) => match q.scale.as_slice() {
+            [scale] => format!(", scale {scale:.6e}, zero point {}", q.zero),
+            scales => format!(", {} scales", scales.len()),
+        },
+        None => String::new(),
+    }
+}
+
+/// The tensors of a list of indices that are known by then to be right.
+fn tensors<'g>(graph: &'g Graph<'g>, indices: &[usize]) -> Vec<&'g Tensor<'g>> {
+    indices
+        .iter()
+        .filter_map(|i| graph.tensors.get(*i))
+        .collect()
+}
+
+/// What an operator computes from: the tensors that are not known.
+fn sources<'g>(graph: &'g Graph<'g>, op: &Op) -> Vec<&'g Tensor<'g>> {
+    let used: Vec<usize> = op.inputs.iter().flatten().copied().collect();
+    let mut all = tensors(graph, &used);
+    all.retain(|t| t.data.is_none() && !t.variable);
+    all
+}
+
+fn constant_bytes(graph: &Graph<'_>, op: &Op) -> usize {
+    let used: Vec<usize> = op.inputs.iter().flatten().copied().collect();
+    let known = tensors(graph, &used);
+    known.iter().filter_map(|t| t.data).map(<[u8]>::len).sum()
+}
+
+fn joined(tensors: &[&Tensor<'_>]) -> String {
+    let all: Vec<String> = tensors.iter().map(|t| outline(t)).collect();
+    all.join(" ")
+}
+
+fn write(graph: &Graph<'_>, bytes: usize, out: &mut dyn Write) -> std::io::Result<()> {
+    for (what, list) in [("input", &graph.inputs), ("output", &graph.outputs)] {
+        for tensor in tensors(graph, list) {
+            let name = tensor.name.escape_debug();
+            writeln!(out, "{what}: {name} {}{}", outline(tensor), codes(tensor))?;
+        }
+    }
+    writeln!(out, "multiply-accumulates: {}", graph.macs())?;
+    writeln!(out, "file: {bytes} bytes")?;
+    let rows: Vec<Vec<String>> = graph
+        .ops
+        .iter()
+        .enumerate()
+        .map(|(i, op)| {
+            vec![
+                format!("{i} {}", op.name),
+                joined(&sources(graph, op)),
+                joined(&tensors(graph, &op.outputs)),
+                op.kind.describe(),
+                op.macs.to_string(),
+                constant_bytes(graph, op).to_string(),
+            ]
+        })
+        .collect();
+    let header = [
+        "OPERATOR",
+        "IN",
+        "OUT",
+        "PARAMETERS",
+        "MACS",
+        "CONSTANT BYTES",
+    ];
+    out::table(out, &header, &rows)
+}
+
+fn tensor_json(tensor: &Tensor<'_>) -> Value {
+    json!({
+        "name": tensor.name,
+        "type": tensor.dtype.name(),
+        "shape": tensor.shape,
+        "scale": tensor.quant.as_ref().map(|q| q.scale.clone()),
+        "zero_point": tensor.quant.as_ref().map(|q| q.zero),
+    })
+}
+
+fn to_json(graph: &Graph<'_>, bytes: usize) -> Value {
+    let all =
+        |list: Vec<&Tensor<'_>>| -> Vec<Value> { list.into_iter().map(tensor_json).collect() };
+    let ops: Vec<Value> = graph
+        .ops
+        .iter()
+        .map(|op| {
+            json!({
+                "operator": op.name,
+                "inputs": all(sources(graph, op)),
+                "outputs": all(tensors(graph, &op.outputs)),
+                "parameters": op.kind.describe(),
+                "macs": op.macs,
+                "constant_bytes": constant_bytes(graph, op),
+            })
+        })
+        .collect();
+    json!({
+        "format": "tflite",
+        "inputs": all(tensors(graph, &graph.inputs)),
+        "outputs": all(tensors(graph, &graph.outputs)),
+        "macs": graph.macs(),
+        "file_bytes": bytes,
+        "operators": ops,
+    })
+}
