@@ -60,6 +60,18 @@ def radius(integer_bits: int, shift: int) -> int:
     return math.floor(((1 << integer_bits) - 1) * (1 << (31 - integer_bits)) / 2.0**shift)
 
 
+def padding(
+    o: dict[str, Any], image: Sequence[int], out: Sequence[int], kernel: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Rows above and below of an image, and columns to its left and right, that a window covers."""
+    pads = []
+    for d, (dilation, stride) in enumerate((("dilation_h", "stride_h"), ("dilation_w", "stride_w"))):
+        extent = (kernel[d] - 1) * o.get(dilation, 1) + 1
+        total = max(0, (out[1 + d] - 1) * o[stride] + extent - image[1 + d]) if o["padding"] == "SAME" else 0
+        pads.append((total // 2, total - total // 2))
+    return pads
+
+
 def derive(kind: str, o: dict[str, Any], ins: Sequence[Any], out: Any) -> dict[str, list[int]]:
     """The integers of an int8 operator; `ins` and `out` have `.scale`, `.zero` and `.shape`, and may be None."""
     x = ins[0]
@@ -125,7 +137,10 @@ def derive(kind: str, o: dict[str, Any], ins: Sequence[Any], out: Any) -> dict[s
         p["cell_clip"] = [int(min(max(clip / cell, -32768), 32767)) if clip > 0 else 0]
     if kind in ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "SUB", "MUL") or kind.endswith("_POOL_2D"):
         p["clamp"] = list(clamp_of(o.get("activation", "NONE"), so, zo))
-    elif kind == "RELU":
+    if "padding" in o:
+        kernel = (o["filter_h"], o["filter_w"]) if "filter_h" in o else tuple(ins[1].shape[1:3])
+        p["before"] = [first for first, _ in padding(o, x.shape, out.shape, kernel)]
+    if kind == "RELU":
         p["clamp"] = list(clamp_of("RELU", so, zo))
     elif kind == "RELU6":
         p["clamp"] = list(clamp_of("RELU6", si, x.zero))
@@ -245,12 +260,7 @@ def windows(o: dict[str, Any], x: Ints, out: Sequence[int], kernel: tuple[int, i
     """For each tap of a window, its number and the elements below it; outside of the image there is `fill`."""
     dil = (o.get("dilation_h", 1), o.get("dilation_w", 1))
     stride = (o["stride_h"], o["stride_w"])
-    pads = []
-    for d in range(2):
-        total = max(0, (out[1 + d] - 1) * stride[d] + (kernel[d] - 1) * dil[d] + 1 - x.shape[1 + d])
-        if o["padding"] != "SAME":
-            total = 0
-        pads.append((total // 2, total - total // 2))
+    pads = padding(o, x.shape, out, kernel)
     x = np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=0 if fill is None else fill)
     for i in range(kernel[0]):
         for j in range(kernel[1]):

@@ -270,6 +270,16 @@ fn derive(graph: &Graph<'_>, op: &Op) -> Option<BTreeMap<String, Vec<i32>>> {
         }
         _ => return None,
     }
+    match &op.kind {
+        Kind::Conv2d(w, _)
+        | Kind::DepthwiseConv2d(w, ..)
+        | Kind::AveragePool2d(w, _)
+        | Kind::MaxPool2d(w, _) => {
+            let before = w.before.map(|n| i32::try_from(n).unwrap());
+            all.insert("before".to_owned(), before.to_vec());
+        }
+        _ => (),
+    }
     if let Some(activation) = clamp {
         let (low, high) = scales::clamp(activation, y_scale, y.zero());
         all.insert("clamp".to_owned(), vec![low, high]);
