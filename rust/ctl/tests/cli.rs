@@ -260,6 +260,11 @@ fn a_tflite_file_is_shown_as_its_operators() {
         line.contains("custom.tflite: operator 0: CUSTOM 'Fancy'"),
         "{line}"
     );
+    let dir = Dir::new("tflite");
+    let (status, line) = fails(&["convert", &chain, "-o", &dir.path("x.nnm")]);
+    assert_eq!(status, 1);
+    assert!(line.contains("is a TFLite file"), "{line}");
+    assert!(dir.names().is_empty());
 }
 
 #[test]

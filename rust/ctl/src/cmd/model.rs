@@ -32,6 +32,10 @@ pub(super) fn convert(args: &cli::Convert, out: &mut dyn Write) -> Result<()> {
         None => super::name_of(&args.output)?,
     };
     let onnx = super::read(&args.onnx, onnx_limit())?;
+    if crate::tflite::is_tflite(&onnx) {
+        let why = "is a TFLite file, which 'info' can show, but 'convert' does not take";
+        return Err(Error::refused(args.onnx.display(), why));
+    }
     let converted = convert_onnx(&onnx, &name, args.output_name.as_deref())
         .map_err(|e| e.within(args.onnx.display()))?;
     drop(onnx);
