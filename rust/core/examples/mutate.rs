@@ -9,12 +9,16 @@
 //!
 //! A fault is a panic, which ends the program; the seed that was printed finds it again.
 
+#[path = "../tests/common/codes.rs"]
+mod codes;
 #[path = "../tests/common/mod.rs"]
 mod common;
 #[path = "../tests/common/drive.rs"]
 mod drive;
 #[path = "../tests/common/mutate.rs"]
 mod mutate;
+#[path = "../tests/common/random.rs"]
+mod random;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -2,11 +2,15 @@
 
 //! Writes small model files to a folder, for fuzzers to start from.
 
+#[path = "../tests/common/codes.rs"]
+mod codes;
 #[path = "../tests/common/mod.rs"]
 mod common;
 #[allow(dead_code)] // Only its files are wanted.
 #[path = "../tests/common/mutate.rs"]
 mod mutate;
+#[path = "../tests/common/random.rs"]
+mod random;
 
 use common::Rng;
 

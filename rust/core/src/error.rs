@@ -157,6 +157,13 @@ pub enum Fault {
         /// The type that it must have.
         want: &'static str,
     },
+    /// An operation that is known, but not for elements of this type.
+    OpType {
+        /// Which operation.
+        op: &'static str,
+        /// The type.
+        have: &'static str,
+    },
     /// A reserved byte is not zero.
     Reserved {
         /// Offset of the byte in its header or record.
@@ -261,7 +268,7 @@ pub enum Fault {
     },
     /// No operation writes the tensor.
     NeverWritten,
-    /// The weights of a row are so large that some input would overflow the 64-bit sum.
+    /// The weights of a row are so large that some input would overflow the sum.
     RowTooLarge {
         /// The row.
         row: u32,
@@ -369,7 +376,7 @@ impl Fault {
             | Fault::Checksum { .. } => Class::Corrupt,
             Fault::Version { .. } => Class::Version,
             Fault::Limit { .. } => Class::TooBig,
-            Fault::Unsupported { .. } => Class::Unsupported,
+            Fault::Unsupported { .. } | Fault::OpType { .. } => Class::Unsupported,
             Fault::RowTooLarge { .. } | Fault::Scale { .. } | Fault::Signed { .. } => Class::Range,
             _ => Class::Invalid,
         }

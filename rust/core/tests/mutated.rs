@@ -3,11 +3,15 @@
 //! Damaged model files and lines of settings: none makes anything panic. The long run is
 //! `cargo run --profile fuzz -p neural_core --example mutate -- 10000000`.
 
+#[path = "common/codes.rs"]
+mod codes;
 mod common;
 #[path = "common/drive.rs"]
 mod drive;
 #[path = "common/mutate.rs"]
 mod mutate;
+#[path = "common/random.rs"]
+mod random;
 
 use common::Rng;
 

@@ -282,6 +282,22 @@ fn no_error_has_a_longer_line_than_allowed() {
             min: LONG,
             max: LONG,
         },
+        Fault::Signed {
+            field: "params[2] (zero point of a constant b)",
+            have: i32::MIN,
+            min: i32::MIN,
+            max: i32::MIN,
+        },
+        Fault::Scale { bits: u32::MAX },
+        Fault::Type {
+            operand: "input 1 (weights)",
+            have: "q16",
+            want: "f32",
+        },
+        Fault::OpType {
+            op: "depthwise_conv_2d",
+            have: "q16",
+        },
         Fault::Reserved { offset: u32::MAX },
         Fault::Limit {
             field: "multiply-accumulates",

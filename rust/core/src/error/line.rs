@@ -93,6 +93,7 @@ impl fmt::Display for Fault {
             } => {
                 write!(f, "{operand} has elements of {have}, must have {want}")
             }
+            Fault::OpType { op, have } => write!(f, "{op} of {have} is not supported"),
             Fault::Reserved { offset } => write!(f, "reserved byte {offset} is not 0"),
             Fault::Limit { field, have, max } => {
                 write!(f, "{field}: {have}, at most {max} allowed")

@@ -279,7 +279,8 @@ fn check_data(tensor: &Tensor, layout: &Layout, last: Option<(u32, u64)>) -> Res
 /// Checks all operations. Gives the multiply-accumulates of all.
 fn check_ops(model: &Model<'_>, limits: &Limits, activations: u32) -> Result<u64, Error> {
     let header = &model.header;
-    let (mut macs, mut weight_bytes, mut activation_bytes) = (0u64, 0u64, 0u64);
+    let (mut macs, mut weight_bytes) = (0u64, 0u64);
+    let mut activation_bytes = model.input.bytes();
     for i in 0..header.ops {
         let at = |fault| Error::model(Place::Op(i), fault);
         let op = Op::decode(&record(model.bytes, header.op_table, i)).map_err(at)?;

@@ -46,8 +46,7 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::Lut => operands.lut()?,
     }
     let output = operand(model, "output", op.output, TensorKind::Activation)?;
-    // A copy with a border is at most four times the input: pads are smaller than windows, and a
-    // window is not larger than the image with its border.
+    // A copy with a border may be much larger than the image: pads are as wide as windows.
     let copies = match op.kind {
         OpKind::Conv2d | OpKind::DepthwiseConv2d => Window::of(model, op)
             .map(|window| window.padded_bytes())
@@ -134,6 +133,19 @@ fn signed(field: &'static str, have: i32, min: i32, max: i32) -> Result<(), Faul
             have,
             min,
             max,
+        }),
+    }
+}
+
+/// Checks a number of elements that must be `want`.
+fn elements(name: &'static str, have: u64, want: u64) -> Result<(), Fault> {
+    match have == want {
+        true => Ok(()),
+        false => Err(Fault::Field {
+            field: name,
+            have,
+            min: want,
+            max: want,
         }),
     }
 }
@@ -227,9 +239,9 @@ impl Operands<'_, '_> {
     fn one_of(&self, tensor: &Tensor, allowed: &[DType]) -> Result<(), Fault> {
         match allowed.contains(&tensor.dtype) {
             true => Ok(()),
-            false => Err(Fault::Unsupported {
-                field: "dtype of this op",
-                have: u64::from(tensor.dtype.code()),
+            false => Err(Fault::OpType {
+                op: self.op.kind.name(),
+                have: tensor.dtype.name(),
             }),
         }
     }
@@ -494,13 +506,7 @@ impl Operands<'_, '_> {
         self.end(1)?;
         self.no_activation()?;
         self.no_more_params(0)?;
-        if x.elements() != y.elements() {
-            return Err(Fault::DataBytes {
-                have: y.bytes(),
-                want: x.bytes(),
-            });
-        }
-        Ok(())
+        elements("elements of the output", y.elements(), x.elements())
     }
 
     fn transpose(&mut self) -> Result<(), Fault> {
@@ -520,13 +526,7 @@ impl Operands<'_, '_> {
             dim("output", i, have, from)?;
             seen |= 1 << axis;
         }
-        if seen.count_ones() != x.rank {
-            return Err(Fault::Unsupported {
-                field: "params (an axis twice)",
-                have: u64::from(seen),
-            });
-        }
-        Ok(())
+        field("axes that are named", seen.count_ones(), x.rank, x.rank)
     }
 
     fn mean(&mut self) -> Result<(), Fault> {
@@ -543,12 +543,11 @@ impl Operands<'_, '_> {
             last_dim(&y),
             last_dim(&x),
         )?;
-        if y.elements() != u64::from(last_dim(&x)) {
-            return Err(Fault::DataBytes {
-                have: y.bytes(),
-                want: u64::from(last_dim(&x)),
-            });
-        }
+        elements(
+            "elements of the output",
+            y.elements(),
+            u64::from(last_dim(&x)),
+        )?;
         // Sums of 8-bit differences stay within 32 bits.
         let rows = x.elements() / u64::from(last_dim(&x)).max(1);
         if rows > 1 << 22 {
@@ -575,9 +574,7 @@ impl Operands<'_, '_> {
         signed("params[1] (shift)", shift, -31, 31)?;
         signed("params[2] (least difference)", diff_min, i32::MIN, 0)?;
         self.no_more_params(3)?;
-        if y.scale_bits != SCALE {
-            return Err(Fault::Scale { bits: y.scale_bits });
-        }
+        field("scale of the output, as bits", y.scale_bits, SCALE, SCALE)?;
         signed("zero_point of the output", y.zero_point, -128, -128)?;
         // The sum of the exponentials, Q12.19, stays within 32 bits.
         if last_dim(&x) > 4096 {

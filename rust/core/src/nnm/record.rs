@@ -293,13 +293,13 @@ impl Header {
 }
 
 impl Tensor {
-    /// Number of elements, at most 2^48.
+    /// Number of elements, at most 2^64 - 1.
     pub fn elements(&self) -> u64 {
         let used = self.dims.iter().take_while(|&&dim| dim > 0);
         used.fold(1, |n: u64, &dim| n.saturating_mul(u64::from(dim)))
     }
 
-    /// Bytes of all elements, at most 2^50.
+    /// Bytes of all elements, at most 2^64 - 1.
     pub fn bytes(&self) -> u64 {
         self.elements().saturating_mul(self.dtype.bytes())
     }

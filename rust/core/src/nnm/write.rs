@@ -110,7 +110,7 @@ impl Graph<'_> {
         argument(
             "tensors",
             u64::from(self.tensors),
-            MAX_OPS.saturating_mul(4),
+            MAX_OPS.saturating_mul(4).saturating_add(1),
         )?;
         let (_, _, data) = self.tables();
         let end = (0..self.tensors).fold(data, |end, i| {

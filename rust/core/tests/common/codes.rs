@@ -3,6 +3,8 @@
 //! Networks of 8-bit codes: written with `Graph::write`, and computed in a slow way that follows the
 //! definitions, on codes that are not biased, in wide integers, element by element.
 
+#![allow(dead_code)] // Each test uses a part of it.
+
 use neural_core::act::Activation;
 use neural_core::int8::{softmax, Multiplier, Softmax};
 use neural_core::nnm::{DType, Graph, Op, OpKind, Tensor, TensorKind, NONE, PARAMS};

@@ -5,7 +5,7 @@
 
 use neural_core::config::{parse_line, Settings};
 use neural_core::error::MAX_LINE;
-use neural_core::nnm::{parse, Limits};
+use neural_core::nnm::{parse, DType, Limits};
 use neural_core::plan::{run, Scalar, Step};
 
 /// What a hostile file may cost here.
@@ -25,11 +25,13 @@ pub(crate) fn model(file: &[u8]) -> bool {
         }
     };
     assert!(model.macs() <= LIMITS.max_macs && model.op_count() <= LIMITS.max_ops as usize);
-    let mut steps = [Step::EMPTY; LIMITS.max_ops as usize];
+    // Codes are copied first and last.
+    let mut steps = [Step::EMPTY; LIMITS.max_ops as usize + 2];
     let plan = model.plan(&mut steps).expect("a plan");
-    // What the limits promise: bytes of weights, terms of rows, and padding.
-    assert!(plan.weight_bytes <= 4 * LIMITS.max_bytes as usize);
-    assert!(plan.scratch_bytes <= (plan.steps + 1) * 4096 * 4 + 4 * LIMITS.max_bytes as usize);
+    // What the limits promise.
+    let (most, ops) = (LIMITS.max_bytes as usize, model.op_count());
+    assert!(plan.weight_bytes <= 2 * most + 1200 * (ops + 1));
+    assert!(plan.scratch_bytes <= most + 256 * (ops + 1) + (2 << 16));
     let mut weights = vec![0; plan.weight_bytes];
     model
         .pack(&steps, &plan, &mut weights)
@@ -37,8 +39,13 @@ pub(crate) fn model(file: &[u8]) -> bool {
     let mut scratch = vec![0; plan.scratch_bytes];
     let mut output = vec![0; plan.output_bytes];
     // The extremes first: they would overflow a sum if anything could.
-    for element in [i32::MIN, i32::MAX, 0x1234] {
-        let input = element.to_le_bytes().repeat(plan.input_bytes / 4);
+    let elements = match model.dtype() {
+        DType::I8 => [0x8080_8080, 0x7f7f_7f7f, 0x7f01_ff80],
+        _ => [1 << 31, u32::MAX >> 1, 0x1234],
+    };
+    for element in elements {
+        let bytes = element.to_le_bytes().into_iter().cycle();
+        let input: Vec<u8> = bytes.take(plan.input_bytes).collect();
         run(
             &Scalar,
             &plan,

@@ -4,9 +4,13 @@
 //! exchanged, bytes cut off or added, and nearly always a right checksum.
 
 use neural_core::act::Activation;
-use neural_core::nnm::{self, dense_file_bytes, write_dense, DenseSpec, Part};
+use neural_core::nnm::{self, dense_file_bytes, parse, write_dense, DenseSpec, Limits, Part};
 
+use super::random::random;
 use super::Rng;
+
+/// Networks of codes to start from: some of each operation.
+const CODES: usize = 40;
 
 /// Small files to start from.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
@@ -43,7 +47,19 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         write_dense("seed", &specs, &mut fill, &mut file).unwrap();
         file
     };
-    shapes.iter().enumerate().map(file).collect()
+    let mut files: Vec<Vec<u8>> = shapes.iter().enumerate().map(file).collect();
+    let mut rng = Rng::seeded(8);
+    let limits = Limits {
+        max_macs: 1 << 14,
+        ..Limits::DEFAULT
+    };
+    let codes = core::iter::repeat_with(|| random(&mut rng, 6).file());
+    files.extend(
+        codes
+            .filter(|file| parse(file, &limits).is_ok())
+            .take(CODES),
+    );
+    files
 }
 
 /// One to four changes.
@@ -83,13 +99,27 @@ fn boundary(file: &[u8], rng: &mut Rng) -> u64 {
     }
 }
 
+/// Where the tables of a file end, as it was written.
+fn tables(file: &[u8]) -> u64 {
+    let number = |at: usize| {
+        file.get(at..at + 4)
+            .map_or(0, |n| u32::from_le_bytes(n.try_into().unwrap()))
+    };
+    let records = u64::from(number(32)) + u64::from(number(36));
+    (128 + 64 * records).max(1024)
+}
+
 fn change(file: &mut Vec<u8>, rng: &mut Rng) {
     if file.is_empty() {
         file.push(0x7f);
     }
     let len = file.len() as u64;
     // Mostly where the tables are.
-    let area = if rng.below(4) > 0 { len.min(1024) } else { len };
+    let area = if rng.below(4) > 0 {
+        tables(file).min(len)
+    } else {
+        len
+    };
     let at = rng.below(area) as usize;
     match rng.below(9) {
         0 => file[at] ^= 1 << rng.below(8),
