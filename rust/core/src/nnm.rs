@@ -1,36 +1,62 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The model file, `.nnm` version 1.0: one network, ready to be placed in memory.
+//! The model file, `.nnm` version 1.1: one network, ready to be placed in memory.
 //!
 //! All numbers are little endian. Both tables and the data of each constant start at a multiple of 64.
 //!
 //! ```text
 //! header, 128 bytes
 //!   0 magic[8] 7f 'N' 'N' 'M' 0d 0a 1a 00      32 tensor_count u32      56 input tensor u32
-//!   8 major u16 (1)   10 minor u16 (0)         36 op_count u32          60 output tensor u32
+//!   8 major u16 (1)   10 minor u16 (0, 1)      36 op_count u32          60 output tensor u32
 //!  12 header_bytes u32 (128)                   40 tensor_table u64      64 name[32], NUL padded
 //!  16 file_bytes u64                           48 op_table u64          96 reserved[32]
 //!  24 crc32c u32   28 flags u32 (0)
 //!
 //! tensor record, 64 bytes
-//!   0 dtype u8 (1 = Q16.16)    1 kind u8 (0 activation, 1 constant)    2 rank u8 (1..=4)   3 pad
-//!   4 dims u32[4], slowest first, 1..=4096 each, 0 from rank on       20 pad
-//!  24 data_offset u64   32 data_bytes u64 (both 0 for an activation)  40 reserved[24]
+//!   0 dtype u8 (see DType::code)   1 kind u8 (0 activation, 1 constant)   2 rank u8 (1..=4)   3 pad
+//!   4 dims u32[4], slowest first, at least 1 each, 0 from rank on         20 pad
+//!  24 data_offset u64   32 data_bytes u64 (both 0 for an activation)
+//!  40 zero_point i32   44 scale f32 (both 0 if not an i8 activation)      48 reserved[16]
 //!
 //! op record, 64 bytes
-//!   0 kind u16 (1 = dense)     2 activation u16 (see Activation::code)   4 flags u32 (0)
-//!   8 inputs u32[4], 0xffffffff where there is none                     24 output u32
-//!  28 params i32[7] (params[0]: slope of leaky ReLU, Q16.16)            56 reserved[8]
+//!   0 kind u16 (see OpKind::code)   2 activation u16 (see Activation::code)   4 flags u32 (0)
+//!   8 inputs u32[4], 0xffffffff where there is none                          24 output u32
+//!  28 params i32[7], see below                                               56 reserved[8]
 //! ```
 //!
 //! The checksum is the CRC-32C of all bytes of the file, with zeros in the place of the checksum.
 //! Pads and what is reserved are zero. Data stand in the file in the order of their tensors.
 //!
 //! Operations stand in the order in which they run: each reads the input of the network and what
-//! earlier ones have written, and writes a tensor that nothing else writes. Dense has the operands
-//! `x[in]`, `W[out, in]` (a row per output), `b[out]` and the result `y[out]`. The weights of a row
-//! are bounded such that no input whatsoever overflows the 64-bit sum:
+//! earlier ones have written, and writes a tensor that nothing else writes. All activations of a
+//! network have the same type, that of its input.
+//!
+//! In Q16.16 there is dense only, with the operands `x[in]`, `W[out, in]` (a row per output), `b[out]`
+//! and the result `y[out]`; `params[0]` is the slope of leaky ReLU. The weights of a row are bounded
+//! such that no input whatsoever overflows the 64-bit sum:
 //! `2^31 * sum |w| + 2^16 * |b| + 2^15 < 2^63`.
+//!
+//! Operations on 8-bit codes, with what they have in `params` (`(a, b)`: lower and upper half of one,
+//! for rows and columns; `min, max`: limits of the codes of `y`; what is not named is 0):
+//!
+//! ```text
+//! dense              x[.., k] W[n, k] b[n] R[2, n]               min max
+//! conv_2d            x[h, w, c] W[n, kh, kw, c] b[n] R[2, n]     min max stride dilation before after
+//! depthwise_conv_2d  x[h, w, c] W[kh, kw, n] b[n] R[2, n]        the same
+//! average_, max_pool_2d   x[h, w, c]                             min max stride window before after
+//! add, sub; mul      a[..], b[last dims of a], R[6]; R[2]        min max (zero point of a constant b)
+//! concat             two to four tensors                         axis
+//! pad                x                                           (before, after) per dimension; [4] code
+//! reshape            x
+//! transpose          x                                           for each axis of y that of x
+//! mean               x[.., c] R[2]; over all axes but the last
+//! softmax            x[.., n], n at most 4096                    multiplier shift least difference
+//! lut                x, T[256]; code q stands at q & 255
+//! ```
+//!
+//! `b` and `R` are i32, all other constants i8, and `R` is what [`Multiplier`](crate::int8::Multiplier)
+//! has: in `R[2, n]` all multipliers before all shifts, otherwise a shift behind each multiplier. The
+//! arithmetic is that of [`crate::int8`]. Rows of weights are bounded: `255 * sum |w| + |b| < 2^31`.
 //!
 //! A file is hostile until [`parse`] has passed it. The bytes must not change afterwards; if they
 //! do nevertheless, results are wrong, but nothing else happens.
@@ -79,9 +105,14 @@ pub const MAX_OPS: u32 = 4096;
 pub const NONE: u32 = u32::MAX;
 
 /// What a model may cost.
+///
+/// With `B` as [`max_bytes`](Limits::max_bytes), a plan of `n` operations has at most
+/// `2 B + 1200 (n + 1)` bytes of packed weights, and for each sample `B + 256 (n + 1) + 2^17` bytes of
+/// scratch memory.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the file, and of the packed weights.
+    /// Bytes of the file; of weights, in the file and packed, where each use of a constant counts; of
+    /// the activations of a sample, with the copies of images that get a border.
     pub max_bytes: u64,
     /// Operations (never more than [`MAX_OPS`]).
     pub max_ops: u32,
