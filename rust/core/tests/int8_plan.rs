@@ -13,7 +13,7 @@ use std::cell::Cell;
 
 use codes::Codes;
 use common::{Loaded, Rng};
-use neural_core::int8::{self, PANEL};
+use neural_core::int8::{self, ChainLayer, PANEL, SLACK};
 use neural_core::plan::{run, DenseArgs, Kernels, Scalar};
 
 fn inputs(rng: &mut Rng, len: usize) -> Vec<i8> {
@@ -255,4 +255,90 @@ fn tiles_of_any_size_give_the_same_bytes_and_are_not_larger_than_they_may_be() {
         pauses.windows(2).all(|p| p[0] > p[1]) && pauses[3] == 0,
         "{pauses:?}"
     );
+}
+
+/// Does chains, layer by layer.
+struct Chains {
+    calls: Cell<u32>,
+    layers: Cell<usize>,
+}
+
+impl Kernels for Chains {
+    fn dense_q16(&self, _: DenseArgs<'_>) {
+        unreachable!();
+    }
+
+    fn chain_i8(&self, args: int8::Chain<'_>) -> bool {
+        self.calls.set(self.calls.get() + 1);
+        assert!(args.temp.len() >= 2 * args.width);
+        let (mut x, mut y) = args.temp.split_at_mut(args.width);
+        Scalar.flip_i8(args.x, x);
+        let mut n = args.x.len();
+        for layer in args.layers.chunks_exact(ChainLayer::BYTES) {
+            self.layers.set(self.layers.get() + 1);
+            let layer = ChainLayer::read(layer).unwrap();
+            assert_eq!(layer.k as usize, n);
+            n = layer.n as usize;
+            assert!(n + SLACK <= args.width && layer.k as usize + SLACK <= args.width);
+            let part = |at: u32| &args.weights[at as usize..];
+            Scalar.gemm_i8(int8::Gemm {
+                x,
+                x_row: 0,
+                x_outer: 0,
+                y,
+                y_row: 0,
+                y_outer: 0,
+                m: 1,
+                outer: 1,
+                n,
+                k: layer.k as usize,
+                offsets: &[0; 4],
+                w: part(layer.w),
+                bias: part(layer.bias),
+                requant: int8::Requant {
+                    mult: part(layer.mult),
+                    shift: part(layer.shift),
+                    zero: layer.zero,
+                    min: layer.min,
+                    max: layer.max,
+                },
+            });
+            (x, y) = (y, x);
+        }
+        assert_eq!(args.y.len(), n);
+        if args.flip {
+            Scalar.flip_i8(x, args.y);
+        } else {
+            args.y.copy_from_slice(&x[..n]);
+        }
+        true
+    }
+
+    fn tile_macs(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+#[test]
+fn chains_give_what_their_layers_give() {
+    let mut rng = Rng::new();
+    let kernels = Chains {
+        calls: Cell::new(0),
+        layers: Cell::new(0),
+    };
+    let nets = 1000;
+    for i in 0..nets {
+        let net = match i % 2 {
+            0 => random::chain(&mut rng),
+            _ => random::random(&mut rng, 8),
+        };
+        let loaded = Loaded::new(&net.file());
+        for samples in [1, 2] {
+            let input = inputs(&mut rng, samples * loaded.plan.input_bytes);
+            // Compared with what layer by layer gives, too.
+            predict(&mut rng, &loaded, &kernels, samples, &input);
+        }
+    }
+    assert!(kernels.calls.get() > nets / 3, "{}", kernels.calls.get());
+    assert!(kernels.layers.get() > 1000, "{}", kernels.layers.get());
 }

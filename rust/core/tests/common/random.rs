@@ -338,3 +338,27 @@ pub(crate) fn random(rng: &mut Rng, most: u64) -> Codes {
     }
     net
 }
+
+/// Dense layers one after the other, sometimes with something else behind them; sometimes what is in
+/// between is read again, or is the output.
+pub(crate) fn chain(rng: &mut Rng) -> Codes {
+    let mut net = Codes::new(&[1 + rng.below(100) as u32], zero(rng));
+    let mut results = vec![0];
+    for _ in 0..1 + rng.below(20) {
+        let newest = *results.last().unwrap();
+        let x = match rng.below(16) {
+            0 => rng.pick(&results),
+            _ => newest,
+        };
+        results.extend(add(rng, &mut net, OpKind::Dense, x));
+    }
+    if rng.below(3) == 0 {
+        let kind = rng.pick(&[OpKind::Mul, OpKind::Lut, OpKind::Concat]);
+        let x = *results.last().unwrap();
+        add(rng, &mut net, kind, x);
+    }
+    if rng.below(4) == 0 {
+        net.output = rng.pick(&results[1..]);
+    }
+    net
+}
