@@ -22,9 +22,10 @@ pub(crate) struct Requant {
     pub(crate) max: u8,
 }
 
-/// `int8::Gemm`.
+/// The positions of a layer, in its input and in its output.
 #[repr(C)]
-pub(crate) struct GemmI8 {
+#[derive(Clone, Copy)]
+pub(crate) struct Positions {
     /// Input.
     pub(crate) x: *const u8,
     /// Bytes between positions of the input.
@@ -41,6 +42,13 @@ pub(crate) struct GemmI8 {
     pub(crate) m: usize,
     /// Lines.
     pub(crate) outer: usize,
+}
+
+/// `int8::Gemm`.
+#[repr(C)]
+pub(crate) struct GemmI8 {
+    /// Input and output.
+    pub(crate) positions: Positions,
     /// Outputs of a position.
     pub(crate) n: usize,
     /// Groups of four bytes in a segment.
@@ -48,6 +56,25 @@ pub(crate) struct GemmI8 {
     /// Segments.
     pub(crate) segments: usize,
     /// Where the segments start, `u32`.
+    pub(crate) offsets: *const u8,
+    /// Packed weights.
+    pub(crate) w: *const u8,
+    /// Folded biases, `i32`.
+    pub(crate) bias: *const u8,
+    /// From sums to codes.
+    pub(crate) requant: Requant,
+}
+
+/// `int8::Depthwise`.
+#[repr(C)]
+pub(crate) struct DepthwiseI8 {
+    /// Input and output.
+    pub(crate) positions: Positions,
+    /// Channels.
+    pub(crate) channels: usize,
+    /// Taps of a window.
+    pub(crate) taps: usize,
+    /// Where the taps are, `u32`.
     pub(crate) offsets: *const u8,
     /// Packed weights.
     pub(crate) w: *const u8,

@@ -5,7 +5,7 @@
 //! Who calls gives the memory, so that buffers can end where nothing may be read, and the code that
 //! is tried.
 
-use neural_core::int8::{self, Gemm, Requant, GROUP, LANES, PANEL, SLACK};
+use neural_core::int8::{self, Depthwise, Gemm, Requant, GROUP, LANES, PANEL, SLACK};
 
 /// Repeatable numbers.
 pub(crate) struct Random(u64);
@@ -238,6 +238,99 @@ pub(crate) fn gemm(
     let done = run(&mut layer);
     let y = layer.y;
     int8::gemm(Gemm {
+        y: &mut *expected,
+        ..layer
+    });
+    done.then_some(y == expected)
+}
+
+/// A depthwise convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    /// Lines.
+    pub(crate) outer: usize,
+    /// Positions in a line.
+    pub(crate) m: usize,
+    /// Channels.
+    pub(crate) channels: usize,
+    /// Taps.
+    pub(crate) taps: usize,
+    /// Bytes between the channels of neighbouring taps, positions and lines.
+    pub(crate) gap: usize,
+}
+
+/// Whether `run` gives the same bytes as `int8::depthwise`; `None` if it does not run.
+pub(crate) fn depthwise(
+    random: &mut Random,
+    kind: Kind,
+    window: Window,
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Depthwise<'_>) -> bool,
+) -> Option<bool> {
+    let Window {
+        outer,
+        m,
+        channels,
+        taps,
+        gap,
+    } = window;
+    let (rows, pixel) = (channels.next_multiple_of(PANEL), channels + gap);
+    let offsets = tail(memory.offsets, taps * 4);
+    for (i, offset) in offsets.chunks_exact_mut(4).enumerate() {
+        offset.copy_from_slice(&((taps - 1 - i) as u32 * pixel as u32).to_le_bytes());
+    }
+    let patch = (taps - 1) * pixel + channels;
+    let (x_outer, y_outer) = (pixel * m + gap, pixel * m + gap);
+    let x = tail(
+        memory.x,
+        (outer - 1) * x_outer + (m - 1) * pixel + patch + SLACK,
+    );
+    let y = tail(memory.y, (outer - 1) * y_outer + (m - 1) * pixel + channels);
+    let expected = tail(memory.expected, y.len());
+    let w = tail(memory.w, taps.next_multiple_of(GROUP) * rows);
+    let bias = tail(memory.bias, rows * 4);
+    let mult = tail(memory.mult, rows * 4);
+    let shift = tail(memory.shift, rows * 4);
+
+    codes(random, kind, x, w);
+    if taps % GROUP != 0 {
+        for chunk in w.chunks_exact_mut(taps.next_multiple_of(GROUP) * PANEL) {
+            let last = chunk.len() - PANEL * GROUP;
+            for group in chunk[last..].chunks_exact_mut(GROUP) {
+                group[taps % GROUP..].fill(0);
+            }
+        }
+    }
+    biases(random, kind, bias);
+    scales(random, kind, 15 + taps.ilog2() / 2, mult, shift);
+    let (zero, min, max) = limits(random);
+    random.fill(y);
+    expected.copy_from_slice(y);
+
+    let mut layer = Depthwise {
+        x,
+        x_row: pixel,
+        x_outer,
+        y,
+        y_row: pixel,
+        y_outer,
+        m,
+        outer,
+        channels,
+        offsets,
+        w,
+        bias,
+        requant: Requant {
+            mult,
+            shift,
+            zero,
+            min,
+            max,
+        },
+    };
+    let done = run(&mut layer);
+    let y = layer.y;
+    int8::depthwise(Depthwise {
         y: &mut *expected,
         ..layer
     });

@@ -2,28 +2,63 @@
 
 //! Layers of 8-bit integers: what is checked before vector code is entered.
 
-use neural_core::int8::{Gemm, Requant, GROUP, LANES, SLACK};
+use neural_core::int8::{Depthwise, Gemm, Requant, GROUP, LANES, PANEL, SLACK};
 
 use crate::{args, call, Isa, Set};
 
 /// Bytes of a bias, a multiplier, a shift, an offset.
 const WORD: usize = 4;
 
-/// The positions of a layer in one of its tensors.
-struct Positions {
-    m: usize,
-    outer: usize,
-    row: usize,
-    line: usize,
+/// Bytes up to the end of the last of `m` positions in each of `outer` lines.
+#[inline(always)]
+fn reach([m, outer]: [usize; 2], row: usize, line: usize, size: usize) -> Option<usize> {
+    let lines = outer.checked_sub(1)?.checked_mul(line)?;
+    let rows = m.checked_sub(1)?.checked_mul(row)?;
+    lines.checked_add(rows)?.checked_add(size)
 }
 
-impl Positions {
-    /// Bytes up to the end of the last position, which takes `size` bytes.
-    fn reach(&self, size: usize) -> Option<usize> {
-        let lines = self.outer.checked_sub(1)?.checked_mul(self.line)?;
-        let rows = self.m.checked_sub(1)?.checked_mul(self.row)?;
-        lines.checked_add(rows)?.checked_add(size)
-    }
+/// Input and output of the layer, if all of each lies inside its slice: `read` bytes of a position
+/// with the slack behind them, `written` bytes.
+macro_rules! positions {
+    ($layer:ident, $read:expr, $written:expr) => {{
+        let counts = [$layer.m, $layer.outer];
+        let read = $read.checked_add(SLACK)?;
+        if reach(counts, $layer.x_row, $layer.x_outer, read)? > $layer.x.len()
+            || reach(counts, $layer.y_row, $layer.y_outer, $written)? > $layer.y.len()
+        {
+            return None;
+        }
+        // Lines that follow each other without a gap are one.
+        let all = $layer.m.checked_mul($layer.outer)?;
+        let joined = $layer.m.checked_mul($layer.x_row) == Some($layer.x_outer)
+            && $layer.m.checked_mul($layer.y_row) == Some($layer.y_outer);
+        args::Positions {
+            x: $layer.x.as_ptr(),
+            x_row: $layer.x_row,
+            x_outer: $layer.x_outer,
+            y: $layer.y.as_mut_ptr(),
+            y_row: $layer.y_row,
+            y_outer: $layer.y_outer,
+            m: if joined { all } else { $layer.m },
+            outer: if joined { 1 } else { $layer.outer },
+        }
+    }};
+}
+
+/// Multipliers, shifts, zero point and limits of the layer, if there are as many as `rows` of its
+/// lists and the others are codes.
+macro_rules! requant {
+    ($layer:ident, $rows:expr) => {{
+        lists($rows, $layer.bias, &$layer.requant)?;
+        let [zero, min, max] = codes(&$layer.requant)?;
+        args::Requant {
+            mult: $layer.requant.mult.as_ptr(),
+            shift: $layer.requant.shift.as_ptr(),
+            zero,
+            min,
+            max,
+        }
+    }};
 }
 
 /// The greatest offset.
@@ -52,73 +87,52 @@ fn codes(requant: &Requant<'_>) -> Option<[u8; 3]> {
     ])
 }
 
+// The functions that fill arguments are inlined, so that each is written once, where it is read: what
+// is copied with vectors right after it was written in words has to wait for these.
+
 /// `None` if an access could miss a slice.
-// Inlined, so that the arguments are written once, where they are read: what is copied with vectors
-// right after it was written in words has to wait for these.
 #[inline(always)]
-pub(crate) fn gemm(gemm: &mut Gemm<'_>) -> Option<args::GemmI8> {
-    let segments = gemm.offsets.len() / WORD;
-    let groups = gemm.k.div_ceil(GROUP);
-    let rows = gemm.n.checked_next_multiple_of(LANES)?;
+pub(crate) fn gemm(layer: &mut Gemm<'_>) -> Option<args::GemmI8> {
+    let segments = layer.offsets.len() / WORD;
+    let groups = layer.k.div_ceil(GROUP);
+    let rows = layer.n.checked_next_multiple_of(LANES)?;
     let weights = segments
         .checked_mul(groups)?
         .checked_mul(rows)?
         .checked_mul(GROUP)?;
-    let (m, outer) = (gemm.m, gemm.outer);
-    let x = Positions {
-        m,
-        outer,
-        row: gemm.x_row,
-        line: gemm.x_outer,
-    };
-    let y = Positions {
-        m,
-        outer,
-        row: gemm.y_row,
-        line: gemm.y_outer,
-    };
-    let patch = last(gemm.offsets).checked_add(gemm.k)?;
-    let read = x.reach(patch.checked_add(SLACK)?)?;
-    if gemm.n == 0
-        || read > gemm.x.len()
-        || y.reach(gemm.n)? > gemm.y.len()
-        || weights > gemm.w.len()
-    {
+    if layer.n == 0 || weights > layer.w.len() {
         return None;
     }
-    lists(rows, gemm.bias, &gemm.requant)?;
-    let [zero, min, max] = codes(&gemm.requant)?;
-    // Lines that follow each other without a gap are one.
-    let joined =
-        m.checked_mul(gemm.x_row)? == gemm.x_outer && m.checked_mul(gemm.y_row)? == gemm.y_outer;
-    let (m, outer) = if joined {
-        (m.checked_mul(outer)?, 1)
-    } else {
-        (m, outer)
-    };
-    m.checked_mul(outer)?;
     Some(args::GemmI8 {
-        x: gemm.x.as_ptr(),
-        x_row: gemm.x_row,
-        x_outer: gemm.x_outer,
-        y: gemm.y.as_mut_ptr(),
-        y_row: gemm.y_row,
-        y_outer: gemm.y_outer,
-        m,
-        outer,
-        n: gemm.n,
+        positions: positions!(layer, last(layer.offsets).checked_add(layer.k)?, layer.n),
+        n: layer.n,
         groups,
         segments,
-        offsets: gemm.offsets.as_ptr(),
-        w: gemm.w.as_ptr(),
-        bias: gemm.bias.as_ptr(),
-        requant: args::Requant {
-            mult: gemm.requant.mult.as_ptr(),
-            shift: gemm.requant.shift.as_ptr(),
-            zero,
-            min,
-            max,
-        },
+        offsets: layer.offsets.as_ptr(),
+        w: layer.w.as_ptr(),
+        bias: layer.bias.as_ptr(),
+        requant: requant!(layer, rows),
+    })
+}
+
+/// `None` if an access could miss a slice.
+#[inline(always)]
+pub(crate) fn depthwise(layer: &mut Depthwise<'_>) -> Option<args::DepthwiseI8> {
+    let taps = layer.offsets.len() / WORD;
+    let rows = layer.channels.checked_next_multiple_of(PANEL)?;
+    let weights = taps.checked_next_multiple_of(GROUP)?.checked_mul(rows)?;
+    if taps == 0 || layer.channels == 0 || weights > layer.w.len() {
+        return None;
+    }
+    let patch = last(layer.offsets).checked_add(layer.channels)?;
+    Some(args::DepthwiseI8 {
+        positions: positions!(layer, patch, layer.channels),
+        channels: layer.channels,
+        taps,
+        offsets: layer.offsets.as_ptr(),
+        w: layer.w.as_ptr(),
+        bias: layer.bias.as_ptr(),
+        requant: requant!(layer, rows),
     })
 }
 
@@ -132,6 +146,19 @@ impl Set {
         match gemm(layer) {
             // SAFETY: the set was made for this CPU; the accesses were checked.
             Some(args) => unsafe { call::gemm_i8(self.isa(), &args) },
+            None => false,
+        }
+    }
+
+    /// [`neural_core::int8::depthwise`], if there is vector code for it.
+    #[inline]
+    pub fn depthwise_i8(&self, layer: &mut Depthwise<'_>) -> bool {
+        if self.isa() == Isa::Scalar {
+            return false;
+        }
+        match depthwise(layer) {
+            // SAFETY: the set was made for this CPU; the accesses were checked.
+            Some(args) => unsafe { call::depthwise_i8(self.isa(), &args) },
             None => false,
         }
     }

@@ -24,10 +24,15 @@ mod args;
 #[macro_use]
 mod vector;
 
+#[path = "leaf/position.rs"]
+mod position;
+
 #[path = "leaf/avx2.rs"]
 mod avx2;
 #[path = "leaf/avx512.rs"]
 mod avx512;
 
+#[path = "leaf/depthwise.rs"]
+pub(crate) mod depthwise;
 #[path = "leaf/gemm.rs"]
 pub(crate) mod gemm;

@@ -195,4 +195,10 @@ variants! {
         Avx512: neural_gemm_i8_avx512,
         Avx2: neural_gemm_i8_avx2,
     }
+    depthwise_i8(DepthwiseI8) {
+        Avx512Vnni: neural_depthwise_i8_avx512vnni,
+        AvxVnni: neural_depthwise_i8_avxvnni,
+        Avx512: neural_depthwise_i8_avx512,
+        Avx2: neural_depthwise_i8_avx2,
+    }
 }

@@ -9,10 +9,10 @@ use std::{
     vec::Vec, //
 };
 
-use neural_core::int8::Gemm;
+use neural_core::int8::{Depthwise, Gemm};
 
 use crate::{
-    check::{self, Kind, Memory, Random, Shape},
+    check::{self, Kind, Memory, Random, Shape, Window},
     int8, leaf, Features, Isa, Set, TABLE,
 };
 
@@ -222,6 +222,43 @@ fn gemm_is_right_for_several_segments() {
 }
 
 #[test]
+fn depthwise_is_right_for_all_channels_and_taps() {
+    let mut random = Random::new(seed());
+    let mut buffers = Buffers::new();
+    let sets = sets("depthwise_i8");
+    let stand_in =
+        std::is_x86_feature_detected!("avx512vl") && std::is_x86_feature_detected!("avx512vnni");
+    for channels in 1..=200 {
+        for taps in [1, 2, 3, 4, 5, 8, 9, 25] {
+            let window = Window {
+                outer: 1 + channels % 2,
+                m: 1 + (channels + taps) % 5,
+                channels,
+                taps,
+                gap: channels % 3,
+            };
+            for kind in [Kind::Ordinary, Kind::Extreme] {
+                for set in &sets {
+                    let run = &mut |layer: &mut Depthwise<'_>| set.depthwise_i8(layer);
+                    let same = check::depthwise(&mut random, kind, window, buffers.memory(), run);
+                    assert_eq!(same, Some(true), "{set:?}: {kind:?} {window:?}");
+                }
+                if stand_in {
+                    let run = &mut |layer: &mut Depthwise<'_>| {
+                        let args = int8::depthwise(layer).expect("arguments that fit");
+                        // SAFETY: the CPU has the features, the arguments were checked.
+                        unsafe { leaf::depthwise::neural_depthwise_i8_avxvnni_stand_in(&args) };
+                        true
+                    };
+                    let same = check::depthwise(&mut random, kind, window, buffers.memory(), run);
+                    assert_eq!(same, Some(true), "avxvnni with EVEX: {kind:?} {window:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn without_vector_code_nothing_is_done() {
     let set = Set::select(&Features::default(), None).expect("the scalar set");
     assert_eq!(set.isa(), Isa::Scalar);
@@ -295,6 +332,57 @@ fn what_would_miss_a_slice_is_refused() {
             false
         };
         check::gemm(&mut random, Kind::Ordinary, shape, buffers.memory(), run);
+        assert!(refused, "damage {i}");
+    }
+}
+
+#[test]
+fn windows_that_would_miss_a_slice_are_refused() {
+    let Some(set) = Set::select(&Features::detect(), None).filter(|set| set.isa() != Isa::Scalar)
+    else {
+        eprintln!("skipped: no vector code for this CPU");
+        return;
+    };
+    let window = Window {
+        outer: 2,
+        m: 3,
+        channels: 64,
+        taps: 9,
+        gap: 1,
+    };
+    /// Something a byte too small, or a number too big.
+    type Damage = fn(&mut Depthwise<'_>);
+    let damages: &[Damage] = &[
+        |d| d.x = &d.x[1..],
+        |d| d.w = &d.w[1..],
+        |d| d.bias = &d.bias[1..],
+        |d| d.requant.mult = &d.requant.mult[1..],
+        |d| d.requant.shift = &d.requant.shift[1..],
+        |d| d.y = &mut core::mem::take(&mut d.y)[1..],
+        |d| d.m += 1,
+        |d| d.outer += 1,
+        |d| d.channels += 1,
+        |d| d.channels = usize::MAX,
+        |d| d.x_outer = usize::MAX,
+        |d| d.y_row = usize::MAX,
+        |d| d.m = 0,
+        |d| d.channels = 0,
+        |d| d.offsets = &[],
+        |d| d.offsets = &[0xff; 8],
+        |d| d.requant.zero = 256,
+    ];
+    let mut buffers = Buffers::new();
+    let mut random = Random::new(1);
+    for (i, damage) in damages.iter().enumerate() {
+        let mut refused = false;
+        let run = &mut |layer: &mut Depthwise<'_>| {
+            let y = core::mem::take(&mut layer.y);
+            let mut bad = Depthwise { y, ..*layer };
+            damage(&mut bad);
+            refused = !set.depthwise_i8(&mut bad);
+            false
+        };
+        check::depthwise(&mut random, Kind::Ordinary, window, buffers.memory(), run);
         assert!(refused, "damage {i}");
     }
 }

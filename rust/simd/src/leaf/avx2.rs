@@ -165,6 +165,43 @@ unsafe fn write<const NV: usize>(
     });
 }
 
+/// Four vectors of bytes, interleaved twice.
+#[inline(always)]
+unsafe fn interleave([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let (ab, cd) = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
+        let (high_ab, high_cd) = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
+        [
+            _mm256_unpacklo_epi16(ab, cd),
+            _mm256_unpackhi_epi16(ab, cd),
+            _mm256_unpacklo_epi16(high_ab, high_cd),
+            _mm256_unpackhi_epi16(high_ab, high_cd),
+        ]
+    }
+}
+
+/// The way back: narrowing twice brings bytes in the order they had.
+#[inline(always)]
+unsafe fn write_interleaved(
+    y: *mut u8,
+    len: usize,
+    &[a, b, c, d]: &[__m256i; 4],
+    finish: &Finish<__m256i>,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let ab = _mm256_adds_epi16(_mm256_packs_epi32(a, b), finish.zero);
+        let cd = _mm256_adds_epi16(_mm256_packs_epi32(c, d), finish.zero);
+        let codes = _mm256_packus_epi16(ab, cd);
+        let codes = _mm256_min_epu8(_mm256_max_epu8(codes, finish.min), finish.max);
+        write16(y, len, _mm256_castsi256_si128(codes));
+        if len > 16 {
+            write16(y.add(16), len - 16, _mm256_extracti128_si256::<1>(codes));
+        }
+    }
+}
+
 macro_rules! common {
     () => {
         const LANES: usize = 8;
@@ -204,6 +241,17 @@ macro_rules! common {
         unsafe fn left(acc: __m256i, shift: *const u8) -> __m256i {
             // SAFETY: as the caller promises.
             unsafe { left(acc, shift) }
+        }
+
+        #[inline(always)]
+        unsafe fn write_interleaved(
+            y: *mut u8,
+            len: usize,
+            values: &[__m256i; 4],
+            finish: &Finish<__m256i>,
+        ) {
+            // SAFETY: as the caller promises.
+            unsafe { write_interleaved(y, len, values, finish) }
         }
 
         #[inline(always)]
@@ -275,6 +323,12 @@ macro_rules! vnni {
             }
 
             #[inline(always)]
+            unsafe fn interleave(rows: [__m256i; 4]) -> [__m256i; 4] {
+                // SAFETY: as the caller promises.
+                unsafe { interleave(rows) }
+            }
+
+            #[inline(always)]
             unsafe fn dot(acc: __m256i, x: __m256i, w: __m256i) -> __m256i {
                 // SAFETY: as the caller promises.
                 unsafe { $dot(acc, x, w) }
@@ -330,6 +384,15 @@ impl Isa for Avx2 {
                 even: AvxVnni::pick::<G>(quad.even),
                 odd: AvxVnni::pick::<G>(quad.odd),
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(rows: [__m256i; 4]) -> [Pair; 4] {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let [a, b, c, d] = interleave(rows);
+            [split(a), split(b), split(c), split(d)]
         }
     }
 

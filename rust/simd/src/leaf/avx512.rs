@@ -24,6 +24,20 @@ pub(crate) struct Pair {
 /// Lanes with odd numbers.
 const ODD: __mmask16 = 0b1010_1010_1010_1010;
 
+/// The first `len` bytes, at most 64.
+#[inline(always)]
+unsafe fn write64(y: *mut u8, len: usize, codes: __m512i) {
+    // SAFETY: the caller may write `len` bytes; what the mask leaves out is not written.
+    unsafe {
+        if len >= 64 {
+            _mm512_storeu_si512(y.cast(), codes);
+        } else {
+            let mask = (1u64 << (len & 63)).wrapping_sub(1);
+            _mm512_mask_storeu_epi8(y.cast(), mask, codes);
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m512i> {
     // SAFETY: as the caller promises.
@@ -102,7 +116,7 @@ unsafe fn write<const NV: usize>(
     values: &[__m512i; NV],
     finish: &Finish<__m512i>,
 ) {
-    // SAFETY: as the caller promises; what the mask leaves out is not written.
+    // SAFETY: as the caller promises.
     unsafe {
         let a = values[0];
         let b = values[if NV > 1 { 1 } else { 0 }];
@@ -115,13 +129,41 @@ unsafe fn write<const NV: usize>(
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
         let codes = _mm512_permutexvar_epi32(order, codes);
         let codes = _mm512_min_epu8(_mm512_max_epu8(codes, finish.min), finish.max);
-        if len >= 64 {
-            _mm512_storeu_si512(y.cast(), codes);
-        } else {
-            // Less than 64 bits are shifted by.
-            let mask = (1u64 << (len & 63)).wrapping_sub(1);
-            _mm512_mask_storeu_epi8(y.cast(), mask, codes);
-        }
+        write64(y, len, codes);
+    }
+}
+
+/// Four vectors of bytes, interleaved twice.
+#[inline(always)]
+unsafe fn interleave([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+        let (high_ab, high_cd) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+        [
+            _mm512_unpacklo_epi16(ab, cd),
+            _mm512_unpackhi_epi16(ab, cd),
+            _mm512_unpacklo_epi16(high_ab, high_cd),
+            _mm512_unpackhi_epi16(high_ab, high_cd),
+        ]
+    }
+}
+
+/// The way back: narrowing twice brings bytes in the order they had.
+#[inline(always)]
+unsafe fn write_interleaved(
+    y: *mut u8,
+    len: usize,
+    &[a, b, c, d]: &[__m512i; 4],
+    finish: &Finish<__m512i>,
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let ab = _mm512_adds_epi16(_mm512_packs_epi32(a, b), finish.zero);
+        let cd = _mm512_adds_epi16(_mm512_packs_epi32(c, d), finish.zero);
+        let codes = _mm512_packus_epi16(ab, cd);
+        let codes = _mm512_min_epu8(_mm512_max_epu8(codes, finish.min), finish.max);
+        write64(y, len, codes);
     }
 }
 
@@ -164,6 +206,17 @@ macro_rules! common {
         unsafe fn left(acc: __m512i, shift: *const u8) -> __m512i {
             // SAFETY: as the caller promises.
             unsafe { left(acc, shift) }
+        }
+
+        #[inline(always)]
+        unsafe fn write_interleaved(
+            y: *mut u8,
+            len: usize,
+            values: &[__m512i; 4],
+            finish: &Finish<__m512i>,
+        ) {
+            // SAFETY: as the caller promises.
+            unsafe { write_interleaved(y, len, values, finish) }
         }
 
         #[inline(always)]
@@ -233,6 +286,12 @@ impl Isa for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn interleave(rows: [__m512i; 4]) -> [__m512i; 4] {
+        // SAFETY: as the caller promises.
+        unsafe { interleave(rows) }
+    }
+
+    #[inline(always)]
     unsafe fn dot(acc: __m512i, x: __m512i, w: __m512i) -> __m512i {
         // SAFETY: as the caller promises.
         unsafe { _mm512_dpbusd_epi32(acc, x, w) }
@@ -281,6 +340,15 @@ impl Isa for Avx512 {
                 even: Avx512Vnni::pick::<G>(quad.even),
                 odd: Avx512Vnni::pick::<G>(quad.odd),
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(rows: [__m512i; 4]) -> [Pair; 4] {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let [a, b, c, d] = interleave(rows);
+            [split(a), split(b), split(c), split(d)]
         }
     }
 

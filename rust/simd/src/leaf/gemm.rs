@@ -11,6 +11,7 @@ use crate::args::GemmI8;
 use super::{
     avx2::{Avx2, AvxVnni},
     avx512::{Avx512, Avx512Vnni},
+    position::{offset, Cursor, WORD},
     vector::Isa,
 };
 
@@ -21,19 +22,6 @@ const PANEL: usize = 64;
 const LANES: usize = 16;
 /// Bytes of a group.
 const GROUP: usize = 4;
-/// Bytes of a bias, a multiplier, a shift, an offset.
-const WORD: usize = 4;
-
-/// The positions, one after another.
-#[derive(Clone, Copy)]
-struct Cursor {
-    x: *const u8,
-    y: *mut u8,
-    /// Positions left in this line.
-    line: usize,
-    /// All positions that are left.
-    left: usize,
-}
 
 /// Neighbouring rows of a panel.
 #[derive(Clone, Copy)]
@@ -44,33 +32,6 @@ struct Column {
     step: usize,
     /// Number of the first row.
     row: usize,
-}
-
-/// Where the segment starts.
-#[inline(always)]
-unsafe fn offset(a: &GemmI8, segment: usize) -> usize {
-    // SAFETY: the caller passes a number below that of the segments.
-    let offset = unsafe { a.offsets.add(segment * WORD).cast::<u32>().read_unaligned() };
-    // CAST: to a wider type.
-    offset as usize
-}
-
-/// The position the cursor stands at; then it stands at the next one.
-#[inline(always)]
-unsafe fn next(a: &GemmI8, at: &mut Cursor) -> (*const u8, *mut u8) {
-    let here = (at.x, at.y);
-    at.left -= 1;
-    at.line -= 1;
-    if at.line > 0 {
-        at.x = at.x.wrapping_add(a.x_row);
-        at.y = at.y.wrapping_add(a.y_row);
-    } else {
-        let back = a.m - 1;
-        at.x = at.x.wrapping_sub(back * a.x_row).wrapping_add(a.x_outer);
-        at.y = at.y.wrapping_sub(back * a.y_row).wrapping_add(a.y_outer);
-        at.line = a.m;
-    }
-    here
 }
 
 /// `MR` positions, `NV` vectors of rows.
@@ -85,7 +46,7 @@ unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
     unsafe {
         let mut x = [at.x; MR];
         let mut y = [at.y; MR];
-        each!(R in MR, { (x[R], y[R]) = next(a, at); });
+        each!(R in MR, { (x[R], y[R]) = at.next(&a.positions); });
 
         let mut sums = [[I::zero(); NV]; MR];
         let bias = a.bias.add(column.row * WORD);
@@ -96,7 +57,7 @@ unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
 
         let mut w = column.w;
         for segment in 0..a.segments {
-            let mut i = offset(a, segment);
+            let mut i = offset(a.offsets, segment);
             let end = i + a.groups * GROUP;
             while i < end {
                 let mut weights = [I::weights(w); NV];
@@ -144,7 +105,7 @@ unsafe fn single<I: Isa, const NV: usize, const U: usize>(
 
         let mut w = column.w;
         for segment in 0..a.segments {
-            let mut i = offset(a, segment);
+            let mut i = offset(a.offsets, segment);
             for _ in 0..a.groups / 4 {
                 let quad = I::quad(x.add(i));
                 each!(G in 4, {
@@ -208,19 +169,19 @@ unsafe fn wide<I: Isa>(a: &GemmI8, mut at: Cursor, rows: usize, column: Column) 
             1 => {
                 tiles!(I, a, at, column, 1, 8 4 2);
                 if at.left > 0 {
-                    single::<I, 1, 4>(a, next(a, &mut at), column);
+                    single::<I, 1, 4>(a, at.next(&a.positions), column);
                 }
             }
             2 => {
                 tiles!(I, a, at, column, 2, 8 4 2);
                 if at.left > 0 {
-                    single::<I, 2, 4>(a, next(a, &mut at), column);
+                    single::<I, 2, 4>(a, at.next(&a.positions), column);
                 }
             }
             3 => {
                 tiles!(I, a, at, column, 3, 6 2);
                 if at.left > 0 {
-                    single::<I, 3, 4>(a, next(a, &mut at), column);
+                    single::<I, 3, 4>(a, at.next(&a.positions), column);
                 }
             }
             _ => {
@@ -229,7 +190,7 @@ unsafe fn wide<I: Isa>(a: &GemmI8, mut at: Cursor, rows: usize, column: Column) 
                 }
                 tiles!(I, a, at, column, 4, 4 2);
                 if at.left > 0 {
-                    single::<I, 4, 2>(a, next(a, &mut at), column);
+                    single::<I, 4, 2>(a, at.next(&a.positions), column);
                 }
             }
         }
@@ -258,7 +219,7 @@ unsafe fn narrow<I: Isa>(a: &GemmI8, start: Cursor, rows: usize, panel: Column) 
             }
         }
         if at.left > 0 {
-            let position = next(a, &mut at);
+            let position = at.next(&a.positions);
             match rows / LANES {
                 1 => single::<I, 2, 4>(a, position, panel),
                 2 => single::<I, 4, 2>(a, position, panel),
@@ -271,14 +232,8 @@ unsafe fn narrow<I: Isa>(a: &GemmI8, start: Cursor, rows: usize, panel: Column) 
 
 #[inline(always)]
 unsafe fn gemm<I: Isa>(a: &GemmI8) {
-    if a.m == 0 || a.outer == 0 {
+    let Some(start) = Cursor::new(&a.positions) else {
         return;
-    }
-    let start = Cursor {
-        x: a.x,
-        y: a.y,
-        line: a.m,
-        left: a.m * a.outer,
     };
     let mut w = a.w;
     let mut row = 0;

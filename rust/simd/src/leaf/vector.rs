@@ -92,4 +92,14 @@ pub(crate) trait Isa: Copy {
         values: &[Self::V; NV],
         finish: &Finish<Self::V>,
     );
+    /// Four vectors of bytes, interleaved twice: what has the number `i` becomes a lane that holds the
+    /// bytes `i` of all four. Within 16 bytes, four lanes follow each other in a vector.
+    unsafe fn interleave(rows: [Self::V; 4]) -> [Self::X; 4];
+    /// The codes of lanes in the order of [`interleave`](Isa::interleave), of which `len` are written.
+    unsafe fn write_interleaved(
+        y: *mut u8,
+        len: usize,
+        values: &[Self::V; 4],
+        finish: &Finish<Self::V>,
+    );
 }
