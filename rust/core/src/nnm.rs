@@ -63,6 +63,7 @@
 
 mod check;
 mod crc;
+mod floats;
 mod ops;
 mod record;
 mod write;

@@ -44,6 +44,16 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::Mean => operands.mean()?,
         OpKind::Softmax => operands.softmax()?,
         OpKind::Lut => operands.lut()?,
+        OpKind::Map => operands.map()?,
+        OpKind::LogSoftmax => operands.log_softmax()?,
+        OpKind::LayerNorm => operands.norm(true)?,
+        OpKind::RmsNorm => operands.norm(false)?,
+        OpKind::Attention => operands.attention()?,
+        OpKind::Lstm => operands.recurrent(4, 4)?,
+        OpKind::LstmCell => operands.recurrent_cell(4, 4, 2)?,
+        OpKind::Gru => operands.recurrent(3, 6)?,
+        OpKind::GruCell => operands.recurrent_cell(3, 6, 1)?,
+        OpKind::Cosine => operands.cosine()?,
     }
     let output = operand(model, "output", op.output, TensorKind::Activation)?;
     // A copy with a border may be much larger than the image: pads are as wide as windows.
@@ -64,14 +74,14 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
 }
 
 /// The operands of an operation, while they are checked.
-struct Operands<'a, 'm> {
+pub(super) struct Operands<'a, 'm> {
     model: &'a Model<'m>,
     index: u32,
     op: &'a Op,
     weight_bytes: u64,
 }
 
-fn rank(operand: &'static str, tensor: &Tensor, want: u32) -> Result<(), Fault> {
+pub(super) fn rank(operand: &'static str, tensor: &Tensor, want: u32) -> Result<(), Fault> {
     match tensor.rank == want {
         true => Ok(()),
         false => Err(Fault::Rank {
@@ -82,7 +92,7 @@ fn rank(operand: &'static str, tensor: &Tensor, want: u32) -> Result<(), Fault> 
     }
 }
 
-fn dim(operand: &'static str, dim: u32, have: u32, want: u32) -> Result<(), Fault> {
+pub(super) fn dim(operand: &'static str, dim: u32, have: u32, want: u32) -> Result<(), Fault> {
     match have == want {
         true => Ok(()),
         false => Err(Fault::Shape {
@@ -95,7 +105,7 @@ fn dim(operand: &'static str, dim: u32, have: u32, want: u32) -> Result<(), Faul
 }
 
 /// Checks that a tensor has these sizes, no more and no less.
-fn shape(operand: &'static str, tensor: &Tensor, want: &[u32]) -> Result<(), Fault> {
+pub(super) fn shape(operand: &'static str, tensor: &Tensor, want: &[u32]) -> Result<(), Fault> {
     // CAST: at most 4.
     rank(operand, tensor, want.len() as u32)?;
     for ((i, have), want) in (0..).zip(tensor.dims).zip(want) {
@@ -104,17 +114,21 @@ fn shape(operand: &'static str, tensor: &Tensor, want: &[u32]) -> Result<(), Fau
     Ok(())
 }
 
-fn same_shape(operand: &'static str, tensor: &Tensor, other: &Tensor) -> Result<(), Fault> {
+pub(super) fn same_shape(
+    operand: &'static str,
+    tensor: &Tensor,
+    other: &Tensor,
+) -> Result<(), Fault> {
     let dims = other.dims;
     shape(operand, tensor, dims.get(..rank_of(other)).unwrap_or(&dims))
 }
 
-fn rank_of(tensor: &Tensor) -> usize {
+pub(super) fn rank_of(tensor: &Tensor) -> usize {
     // CAST: at most 4.
     tensor.rank as usize
 }
 
-fn dtype(operand: &'static str, tensor: &Tensor, want: DType) -> Result<(), Fault> {
+pub(super) fn dtype(operand: &'static str, tensor: &Tensor, want: DType) -> Result<(), Fault> {
     match tensor.dtype == want {
         true => Ok(()),
         false => Err(Fault::Type {
@@ -125,7 +139,7 @@ fn dtype(operand: &'static str, tensor: &Tensor, want: DType) -> Result<(), Faul
     }
 }
 
-fn signed(field: &'static str, have: i32, min: i32, max: i32) -> Result<(), Fault> {
+pub(super) fn signed(field: &'static str, have: i32, min: i32, max: i32) -> Result<(), Fault> {
     match have >= min && have <= max {
         true => Ok(()),
         false => Err(Fault::Signed {
@@ -158,13 +172,18 @@ pub(crate) fn last_dim(tensor: &Tensor) -> u32 {
 
 impl Operands<'_, '_> {
     /// The activation at operand `slot`.
-    fn activation(&self, slot: usize, name: &'static str) -> Result<Tensor, Fault> {
+    pub(super) fn activation(&self, slot: usize, name: &'static str) -> Result<Tensor, Fault> {
         let tensor = self.op.inputs.get(slot).copied().unwrap_or(NONE);
         check_input(self.model, self.index, name, tensor)
     }
 
     /// The constant at operand `slot`, of this type.
-    fn constant(&mut self, slot: usize, name: &'static str, want: DType) -> Result<Tensor, Fault> {
+    pub(super) fn constant(
+        &mut self,
+        slot: usize,
+        name: &'static str,
+        want: DType,
+    ) -> Result<Tensor, Fault> {
         let tensor = self.op.inputs.get(slot).copied().unwrap_or(NONE);
         let tensor = operand(self.model, name, tensor, TensorKind::Constant)?;
         dtype(name, &tensor, want)?;
@@ -173,14 +192,14 @@ impl Operands<'_, '_> {
     }
 
     /// What the operation writes, of this type.
-    fn output(&self, want: DType) -> Result<Tensor, Fault> {
+    pub(super) fn output(&self, want: DType) -> Result<Tensor, Fault> {
         let tensor = operand(self.model, "output", self.op.output, TensorKind::Activation)?;
         dtype("output", &tensor, want)?;
         Ok(tensor)
     }
 
     /// Nothing from operand `slot` on.
-    fn end(&self, slot: usize) -> Result<(), Fault> {
+    pub(super) fn end(&self, slot: usize) -> Result<(), Fault> {
         const NAMES: [&str; 4] = ["input 0", "input 1", "input 2", "input 3"];
         for (name, tensor) in NAMES.into_iter().zip(self.op.inputs).skip(slot) {
             field(name, tensor, NONE, NONE)?;
@@ -188,8 +207,12 @@ impl Operands<'_, '_> {
         Ok(())
     }
 
-    /// No activation code, and zeros from parameter `from` on.
-    fn no_more_params(&self, from: usize) -> Result<(), Fault> {
+    pub(super) fn params(&self) -> [i32; super::PARAMS] {
+        self.op.params
+    }
+
+    /// Zeros from parameter `from` on.
+    pub(super) fn no_more_params(&self, from: usize) -> Result<(), Fault> {
         for (i, param) in (0u32..).zip(self.op.params).skip(from) {
             let bytes = param.to_le_bytes();
             if let Some(byte) = (0u32..).zip(bytes).find(|(_, byte)| *byte != 0) {
@@ -203,7 +226,7 @@ impl Operands<'_, '_> {
         Ok(())
     }
 
-    fn no_activation(&self) -> Result<(), Fault> {
+    pub(super) fn no_activation(&self) -> Result<(), Fault> {
         match self.op.activation.code() {
             0 => Ok(()),
             code => Err(Fault::Unsupported {
@@ -235,8 +258,19 @@ impl Operands<'_, '_> {
         Some(bytes.map_or(u64::MAX, |bytes| bytes as u64))
     }
 
+    /// What follows the sums of a layer: requantisation and limits, or a function.
+    fn after_sums(&mut self, dtype: DType, n: u32) -> Result<(), Fault> {
+        self.no_activation()?;
+        if dtype == DType::F32 {
+            self.end(3)?;
+            return self.function();
+        }
+        self.row_requant(3, n)?;
+        self.clamp()
+    }
+
     /// Types that this operation has.
-    fn one_of(&self, tensor: &Tensor, allowed: &[DType]) -> Result<(), Fault> {
+    pub(super) fn one_of(&self, tensor: &Tensor, allowed: &[DType]) -> Result<(), Fault> {
         match allowed.contains(&tensor.dtype) {
             true => Ok(()),
             false => Err(Fault::OpType {
@@ -290,7 +324,7 @@ impl Operands<'_, '_> {
 
     fn dense(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::Q16, DType::I8])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
         let w = self.constant(1, "input 1 (weights)", x.dtype)?;
         let bias = match x.dtype {
             DType::I8 => DType::I32,
@@ -314,10 +348,8 @@ impl Operands<'_, '_> {
         for ((i, have), want) in (0..last).zip(y.dims).zip(x.dims) {
             dim("output", i, have, want)?;
         }
-        if x.dtype == DType::I8 {
-            self.row_requant(3, n)?;
-            self.no_activation()?;
-            self.clamp()?;
+        if x.dtype != DType::Q16 {
+            self.after_sums(x.dtype, n)?;
             self.no_more_params(2)?;
         } else {
             let used = matches!(self.op.activation, crate::act::Activation::LeakyRelu { .. });
@@ -328,16 +360,18 @@ impl Operands<'_, '_> {
 
     fn conv(&mut self, depthwise: bool) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8])?;
-        let w = self.constant(1, "input 1 (weights)", DType::I8)?;
-        let b = self.constant(2, "input 2 (bias)", DType::I32)?;
-        let y = self.output(DType::I8)?;
+        self.one_of(&x, &[DType::I8, DType::F32])?;
+        let w = self.constant(1, "input 1 (weights)", x.dtype)?;
+        let bias = match x.dtype {
+            DType::I8 => DType::I32,
+            other => other,
+        };
+        let b = self.constant(2, "input 2 (bias)", bias)?;
+        let y = self.output(x.dtype)?;
         rank("x", &x, 3)?;
         rank("weights", &w, if depthwise { 3 } else { 4 })?;
         rank("bias", &b, 1)?;
         rank("output", &y, 3)?;
-        self.no_activation()?;
-        self.clamp()?;
         self.no_more_params(6)?;
         let window = Window::of(self.model, self.op)?;
         let n = last_dim(&b);
@@ -360,17 +394,20 @@ impl Operands<'_, '_> {
         }
         let [out_h, out_w] = window.out;
         shape("output", &y, &[out_h, out_w, n])?;
-        self.row_requant(3, n)
+        self.after_sums(x.dtype, n)
     }
 
     fn pool(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8])?;
-        let y = self.output(DType::I8)?;
+        self.one_of(&x, &[DType::I8, DType::F32])?;
+        let y = self.output(x.dtype)?;
         self.end(1)?;
         rank("x", &x, 3)?;
         self.no_activation()?;
-        self.clamp()?;
+        match x.dtype {
+            DType::I8 => self.clamp()?,
+            _ => self.zero_params(0, 2)?,
+        }
         self.no_more_params(6)?;
         let window = Window::of(self.model, self.op)?;
         let ([out_h, out_w], [_, _, c, _]) = (window.out, x.dims);
@@ -379,7 +416,7 @@ impl Operands<'_, '_> {
 
     fn binary(&mut self) -> Result<(), Fault> {
         let a = self.activation(0, "input 0 (a)")?;
-        self.one_of(&a, &[DType::I8])?;
+        self.one_of(&a, &[DType::I8, DType::F32])?;
         let b = self.activation_or_constant(1, "input 1 (b)", a.dtype)?;
         let y = self.output(a.dtype)?;
         same_shape("output", &y, &a)?;
@@ -392,9 +429,14 @@ impl Operands<'_, '_> {
         for ((i, have), want) in (0..b.rank).zip(b.dims).zip(a.dims.into_iter().skip(skip)) {
             dim("input 1 (b)", i, have, want)?;
         }
+        self.no_activation()?;
+        if a.dtype == DType::F32 {
+            self.end(2)?;
+            self.function()?;
+            return self.no_more_params(2);
+        }
         self.requant(2, if self.op.kind == OpKind::Mul { 1 } else { 3 })?;
         self.end(3)?;
-        self.no_activation()?;
         self.clamp()?;
         // A constant says its zero point here, as only activations carry one.
         self.zero_param(2, "params[2] (zero point of a constant b)")?;
@@ -411,7 +453,7 @@ impl Operands<'_, '_> {
         )
     }
 
-    fn activation_or_constant(
+    pub(super) fn activation_or_constant(
         &mut self,
         slot: usize,
         name: &'static str,
@@ -431,7 +473,7 @@ impl Operands<'_, '_> {
     fn concat(&mut self) -> Result<(), Fault> {
         const NAMES: [&str; 4] = ["input 0", "input 1", "input 2", "input 3"];
         let first = self.activation(0, "input 0")?;
-        self.one_of(&first, &[DType::I8])?;
+        self.one_of(&first, &[DType::I8, DType::F32])?;
         let y = self.output(first.dtype)?;
         self.no_activation()?;
         self.no_more_params(1)?;
@@ -476,12 +518,14 @@ impl Operands<'_, '_> {
 
     fn pad(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8])?;
+        self.one_of(&x, &[DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
         let [.., value, _, _] = self.op.params;
-        signed("params[4] (value)", value, -128, 127)?;
+        if x.dtype == DType::I8 {
+            signed("params[4] (value)", value, -128, 127)?;
+        }
         self.no_more_params(5)?;
         rank("output", &y, x.rank)?;
         for (i, (have, want)) in (0u32..)
@@ -501,7 +545,7 @@ impl Operands<'_, '_> {
 
     fn reshape(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8])?;
+        self.one_of(&x, &[DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
@@ -511,7 +555,7 @@ impl Operands<'_, '_> {
 
     fn transpose(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8])?;
+        self.one_of(&x, &[DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
@@ -531,10 +575,16 @@ impl Operands<'_, '_> {
 
     fn mean(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8])?;
+        self.one_of(&x, &[DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
-        self.requant(1, 1)?;
-        self.end(2)?;
+        let constants = match x.dtype {
+            DType::I8 => {
+                self.requant(1, 1)?;
+                2
+            }
+            _ => 1,
+        };
+        self.end(constants)?;
         self.no_activation()?;
         self.no_more_params(0)?;
         dim(
@@ -564,11 +614,14 @@ impl Operands<'_, '_> {
         /// 2^-8 as `f32`.
         const SCALE: u32 = (127 - 8) << 23;
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8])?;
+        self.one_of(&x, &[DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
         same_shape("output", &y, &x)?;
         self.end(1)?;
         self.no_activation()?;
+        if x.dtype == DType::F32 {
+            return self.no_more_params(0);
+        }
         let [mult, shift, diff_min, ..] = self.op.params;
         multiplier(mult)?;
         signed("params[1] (shift)", shift, -31, 31)?;
@@ -731,6 +784,11 @@ impl Window {
     }
 }
 
+fn product_of(dims: &[u32]) -> u64 {
+    dims.iter()
+        .fold(1, |n: u64, &dim| n.saturating_mul(u64::from(dim)))
+}
+
 impl Model<'_> {
     /// Multiply-accumulates of an operation; of one without, the elements that it writes.
     pub(crate) fn op_macs(&self, op: &Op) -> Option<u64> {
@@ -750,6 +808,24 @@ impl Model<'_> {
                 times(&Window::of(self, op).ok()?.window)
             }
             OpKind::Mean => self.tensor(x)?.elements(),
+            OpKind::Attention => {
+                // Scores and sums of values.
+                {
+                    let [keys, ..] = self.tensor(w)?.dims;
+                    times(&[keys]).saturating_mul(2)
+                }
+            }
+            OpKind::Lstm | OpKind::Gru => {
+                let [rows, columns, ..] = self.tensor(w)?.dims;
+                let [steps, ..] = self.tensor(x)?.dims;
+                product_of(&[steps, rows, columns])
+            }
+            OpKind::LstmCell | OpKind::GruCell => {
+                let [_, _, w, _] = op.inputs;
+                let [rows, columns, ..] = self.tensor(w)?.dims;
+                product_of(&[rows, columns])
+            }
+            OpKind::Cosine => product_of(&[last_dim(&self.tensor(x)?)]).saturating_mul(out),
             _ => out,
         })
     }

@@ -142,10 +142,30 @@ pub enum OpKind {
     Softmax,
     /// Each code is replaced by what a table of 256 says; operands: `x`, `T[256]`.
     Lut,
+    /// A function of each element; `f32` only.
+    Map,
+    /// Layer norm of each row; operands: `x`, `gamma`, `beta`; `f32` only.
+    LayerNorm,
+    /// Root mean square norm of each row; operands: `x`, `gamma`; `f32` only.
+    RmsNorm,
+    /// `softmax(scale q k^T) v` for each head; operands: `q`, `k`, `v`; `f32` only.
+    Attention,
+    /// Long short-term memory over a sequence; operands: `x[t, i]`, `W[4 h, i + h]`, `b[4 h]`; `f32` only.
+    Lstm,
+    /// One step of it; operands: `x[i]`, the state `s[2 h]` (`h`, then `c`), `W`, `b`; gives the next state; `f32` only.
+    LstmCell,
+    /// Gated recurrent unit over a sequence; operands: `x[t, i]`, `W[3 h, i + h]`, `b[6 h]`; `f32` only.
+    Gru,
+    /// One step of it; operands: `x[i]`, the state `h[h]`, `W`, `b`; gives the next state; `f32` only.
+    GruCell,
+    /// Cosine similarity with each row; operands: `x[d]`, `rows[n, d]`; `f32` only.
+    Cosine,
+    /// The logarithm of softmax over each row of `x`; `f32` only.
+    LogSoftmax,
 }
 
 impl OpKind {
-    const ALL: [OpKind; 15] = [
+    const ALL: [OpKind; 25] = [
         OpKind::Dense,
         OpKind::Conv2d,
         OpKind::DepthwiseConv2d,
@@ -161,6 +181,16 @@ impl OpKind {
         OpKind::Mean,
         OpKind::Softmax,
         OpKind::Lut,
+        OpKind::Map,
+        OpKind::LayerNorm,
+        OpKind::RmsNorm,
+        OpKind::Attention,
+        OpKind::Lstm,
+        OpKind::LstmCell,
+        OpKind::Gru,
+        OpKind::GruCell,
+        OpKind::Cosine,
+        OpKind::LogSoftmax,
     ];
 
     /// The code in model files.
@@ -181,6 +211,16 @@ impl OpKind {
             OpKind::Mean => 13,
             OpKind::Softmax => 14,
             OpKind::Lut => 15,
+            OpKind::Map => 16,
+            OpKind::LayerNorm => 17,
+            OpKind::RmsNorm => 18,
+            OpKind::Attention => 19,
+            OpKind::Lstm => 20,
+            OpKind::LstmCell => 21,
+            OpKind::Gru => 22,
+            OpKind::GruCell => 23,
+            OpKind::Cosine => 24,
+            OpKind::LogSoftmax => 25,
         }
     }
 
@@ -206,6 +246,16 @@ impl OpKind {
             OpKind::Mean => "mean",
             OpKind::Softmax => "softmax",
             OpKind::Lut => "lut",
+            OpKind::Map => "map",
+            OpKind::LayerNorm => "layer_norm",
+            OpKind::RmsNorm => "rms_norm",
+            OpKind::Attention => "attention",
+            OpKind::Lstm => "lstm",
+            OpKind::LstmCell => "lstm_cell",
+            OpKind::Gru => "gru",
+            OpKind::GruCell => "gru_cell",
+            OpKind::Cosine => "cosine",
+            OpKind::LogSoftmax => "log_softmax",
         }
     }
 }

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What operations that exist in single precision only ask of their operands, and how parameters that
+//! are floating-point numbers are checked without computing with any.
+
+use crate::error::Fault;
+use crate::float::Function;
+
+use super::ops::{dim, dtype, last_dim, rank, same_shape, shape, signed, Operands};
+use super::record::{DType, Tensor};
+
+/// Checks that the bits are those of a positive, finite and normal number.
+fn positive(bits: i32) -> Result<(), Fault> {
+    // CAST: the same bits.
+    let bits = bits as u32;
+    match bits >> 23 {
+        1..=254 => Ok(()),
+        _ => Err(Fault::Scale { bits }),
+    }
+}
+
+impl Operands<'_, '_> {
+    /// A function and its slope in parameters 0 and 1.
+    pub(super) fn function(&self) -> Result<(), Fault> {
+        let [code, slope, ..] = self.params();
+        let function = u32::try_from(code).ok().and_then(Function::from_code);
+        let Some(function) = function else {
+            return Err(Fault::Signed {
+                field: "params[0] (function)",
+                have: code,
+                min: 0,
+                max: 15,
+            });
+        };
+        if !function.has_slope() {
+            return self.zero_params(1, 1);
+        }
+        // CAST: the same bits.
+        match (slope as u32 >> 23) & 0xff {
+            255 => Err(Fault::Scale { bits: slope as u32 }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Zeros in `count` parameters from `from` on.
+    pub(super) fn zero_params(&self, from: usize, count: usize) -> Result<(), Fault> {
+        for param in self.params().into_iter().skip(from).take(count) {
+            signed("params (not used here)", param, 0, 0)?;
+        }
+        Ok(())
+    }
+
+    fn float(&self, slot: usize, name: &'static str) -> Result<Tensor, Fault> {
+        let tensor = self.activation(slot, name)?;
+        dtype(name, &tensor, DType::F32)?;
+        Ok(tensor)
+    }
+
+    pub(super) fn map(&mut self) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        same_shape("output", &self.output(DType::F32)?, &x)?;
+        self.end(1)?;
+        self.no_activation()?;
+        self.function()?;
+        self.no_more_params(2)
+    }
+
+    pub(super) fn log_softmax(&mut self) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        same_shape("output", &self.output(DType::F32)?, &x)?;
+        self.end(1)?;
+        self.no_activation()?;
+        self.no_more_params(0)
+    }
+
+    pub(super) fn norm(&mut self, with_mean: bool) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        same_shape("output", &self.output(DType::F32)?, &x)?;
+        let n = last_dim(&x);
+        let gamma = self.constant(1, "input 1 (gamma)", DType::F32)?;
+        shape("gamma", &gamma, &[n])?;
+        if with_mean {
+            let beta = self.constant(2, "input 2 (beta)", DType::F32)?;
+            shape("beta", &beta, &[n])?;
+        }
+        self.end(if with_mean { 3 } else { 2 })?;
+        self.no_activation()?;
+        let [eps, ..] = self.params();
+        positive(eps)?;
+        self.no_more_params(1)
+    }
+
+    pub(super) fn attention(&mut self) -> Result<(), Fault> {
+        let q = self.float(0, "input 0 (q)")?;
+        let k = self.float(1, "input 1 (k)")?;
+        let v = self.float(2, "input 2 (v)")?;
+        self.end(3)?;
+        for (name, tensor) in [("q", &q), ("k", &k), ("v", &v)] {
+            rank(name, tensor, 2)?;
+            dim(name, 1, last_dim(tensor), last_dim(&q))?;
+        }
+        let ([t, c, ..], [s, ..], [values, ..]) = (q.dims, k.dims, v.dims);
+        dim("v", 0, values, s)?;
+        same_shape("output", &self.output(DType::F32)?, &q)?;
+        self.no_activation()?;
+        let [heads, causal, scale, ..] = self.params();
+        let most = i32::try_from(c).unwrap_or(i32::MAX);
+        signed("params[0] (heads)", heads, 1, most)?;
+        if most.checked_rem(heads) != Some(0) {
+            return Err(Fault::Shape {
+                operand: "q",
+                dim: 1,
+                have: c,
+                // CAST: at least 1.
+                want: heads as u32,
+            });
+        }
+        signed("params[1] (causal)", causal, 0, 1)?;
+        if causal == 1 && s < t {
+            return dim("k", 0, s, t);
+        }
+        positive(scale)?;
+        self.no_more_params(3)
+    }
+
+    /// Checks `W[gates h, i + h]` and `b[biases h]`; gives `h`.
+    fn gates(&mut self, slot: usize, i: u32, gates: u32, biases: u32) -> Result<u32, Fault> {
+        let w = self.constant(slot, "weights", DType::F32)?;
+        let b = self.constant(slot.saturating_add(1), "bias", DType::F32)?;
+        self.end(slot.saturating_add(2))?;
+        self.no_activation()?;
+        self.no_more_params(0)?;
+        rank("weights", &w, 2)?;
+        let [rows, columns, ..] = w.dims;
+        let h = rows / gates.max(1);
+        dim("weights", 0, rows, h.saturating_mul(gates).max(gates))?;
+        dim("weights", 1, columns, i.saturating_add(h))?;
+        shape("bias", &b, &[h.saturating_mul(biases)])?;
+        Ok(h)
+    }
+
+    pub(super) fn recurrent(&mut self, gates: u32, biases: u32) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        rank("x", &x, 2)?;
+        let [t, i, ..] = x.dims;
+        let h = self.gates(1, i, gates, biases)?;
+        shape("output", &self.output(DType::F32)?, &[t, h])
+    }
+
+    pub(super) fn recurrent_cell(
+        &mut self,
+        gates: u32,
+        biases: u32,
+        states: u32,
+    ) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        let s = self.float(1, "input 1 (state)")?;
+        rank("x", &x, 1)?;
+        let [i, ..] = x.dims;
+        let h = self.gates(2, i, gates, biases)?;
+        shape("state", &s, &[h.saturating_mul(states)])?;
+        same_shape("output", &self.output(DType::F32)?, &s)
+    }
+
+    pub(super) fn cosine(&mut self) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        let rows = self.activation_or_constant(1, "input 1 (rows)", DType::F32)?;
+        self.end(2)?;
+        self.no_activation()?;
+        rank("x", &x, 1)?;
+        rank("rows", &rows, 2)?;
+        let ([d, ..], [n, columns, ..]) = (x.dims, rows.dims);
+        dim("rows", 1, columns, d)?;
+        shape("output", &self.output(DType::F32)?, &[n])?;
+        let [eps, ..] = self.params();
+        positive(eps)?;
+        self.no_more_params(1)
+    }
+}
