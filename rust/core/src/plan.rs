@@ -11,9 +11,12 @@
 //! parse -> Model::plan(steps) -> Plan -> Model::pack(weights) -> run(..) as often as one likes
 //! ```
 
+mod border;
 mod build;
 mod chain;
 mod int8;
+mod moves;
+mod patches;
 mod q16;
 
 use crate::act::Activation;
@@ -22,6 +25,7 @@ use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
 use crate::scalar;
 
+use self::build::Builder;
 use self::chain::Chain;
 use self::int8::Int8;
 use self::q16::DenseQ16;
@@ -67,6 +71,57 @@ impl Slot {
         bytes: 0,
         stride: 0,
     };
+}
+
+/// A part of the packed weights.
+#[derive(Copy, Clone, Debug, Default)]
+struct Part {
+    at: usize,
+    bytes: usize,
+}
+
+impl Part {
+    fn new(builder: &mut Builder<'_>, bytes: usize) -> Option<Self> {
+        Some(Part {
+            at: builder.constant(bytes)?,
+            bytes,
+        })
+    }
+
+    #[inline]
+    fn of<'a>(&self, packed: &'a [u8]) -> Option<&'a [u8]> {
+        packed.get(self.at..)?.get(..self.bytes)
+    }
+
+    fn of_mut<'a>(&self, packed: &'a mut [u8]) -> Option<&'a mut [u8]> {
+        packed.get_mut(self.at..)?.get_mut(..self.bytes)
+    }
+}
+
+const fn usize_of(n: u32) -> usize {
+    // CAST: widens on every target of the module.
+    n as usize
+}
+
+fn pair_of(n: [u32; 2]) -> [usize; 2] {
+    n.map(usize_of)
+}
+
+fn product(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))
+}
+
+#[inline]
+fn slice_from(bytes: &[u8], at: usize) -> &[u8] {
+    bytes.get(at..).unwrap_or(&[])
+}
+
+/// Elements of `macs` each that are done without a pause: a multiple of [`PANEL`](codes::PANEL), for
+/// vectors.
+#[inline]
+fn piece<K: Kernels + ?Sized>(meter: &Meter<'_, K>, macs: u64) -> usize {
+    // CAST: a small number.
+    (meter.fit(macs as usize) & !(codes::PANEL.wrapping_sub(1))).max(codes::PANEL)
 }
 
 /// What a step computes.
@@ -321,6 +376,13 @@ impl<K: Kernels + ?Sized> Meter<'_, K> {
     fn fit(&self, macs: usize) -> usize {
         let budget = usize::try_from(self.kernels.tile_macs()).unwrap_or(usize::MAX);
         budget.checked_div(macs).unwrap_or(budget)
+    }
+
+    /// Whether so much is done without a pause.
+    #[inline]
+    fn fits(&self, macs: usize) -> bool {
+        // CAST: widens.
+        macs as u64 <= self.kernels.tile_macs()
     }
 
     /// Announces work; gives others their turn before it would be too much at a time.

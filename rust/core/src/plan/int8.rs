@@ -5,49 +5,23 @@
 //! Codes in scratch memory are biased, see [`crate::int8`]. Behind every tensor there lie
 //! [`SLACK`] bytes that may be read.
 
-mod border;
 mod elements;
-mod moves;
 mod products;
 
 use crate::error::Error;
 use crate::fixed;
-use crate::int8::{Multiplier, BIAS, PANEL, SLACK};
+use crate::int8::{Multiplier, BIAS, SLACK};
 use crate::nnm::{last_dim, Model, Op, OpKind, Tensor, TensorKind, Window};
 
 use super::build::{aligned, Builder};
-use super::{Kernels, Meter, Step, Tensors, Work};
+use super::moves::Moves;
+use super::{pair_of, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
 
 use self::elements::{each, Mean, Pair, Pooling, Softmax};
-use self::moves::Moves;
 use self::products::Products;
 
 /// The operands of a product are multiplied as they are.
 const NO_FACTOR: Multiplier = Multiplier { mult: 0, shift: 0 };
-
-/// A part of the packed weights.
-#[derive(Copy, Clone, Debug, Default)]
-pub(super) struct Part {
-    at: usize,
-    bytes: usize,
-}
-
-impl Part {
-    fn new(builder: &mut Builder<'_>, bytes: usize) -> Option<Self> {
-        Some(Part {
-            at: builder.constant(bytes)?,
-            bytes,
-        })
-    }
-
-    fn of<'a>(&self, packed: &'a [u8]) -> Option<&'a [u8]> {
-        packed.get(self.at..)?.get(..self.bytes)
-    }
-
-    fn of_mut<'a>(&self, packed: &'a mut [u8]) -> Option<&'a mut [u8]> {
-        packed.get_mut(self.at..)?.get_mut(..self.bytes)
-    }
-}
 
 /// What a step does with codes.
 #[derive(Copy, Clone, Debug)]
@@ -63,29 +37,9 @@ pub(super) enum Int8 {
     Lut(Part),
 }
 
-const fn usize_of(n: u32) -> usize {
-    // CAST: widens on every target of the module.
-    n as usize
-}
-
-fn pair_of(n: [u32; 2]) -> [usize; 2] {
-    n.map(usize_of)
-}
-
 /// A zero point as biased codes have it.
 const fn biased(zero_point: i32) -> i32 {
     zero_point.wrapping_add(BIAS)
-}
-
-fn product(dims: &[usize]) -> Option<usize> {
-    dims.iter().try_fold(1usize, |n, &dim| n.checked_mul(dim))
-}
-
-/// Elements of `macs` each that are done without a pause: a multiple of [`PANEL`], for vectors.
-#[inline]
-fn piece<K: Kernels + ?Sized>(meter: &Meter<'_, K>, macs: u64) -> usize {
-    // CAST: a small number.
-    (meter.fit(macs as usize) & !(PANEL.wrapping_sub(1))).max(PANEL)
 }
 
 /// The `index`th multiplier and shift of a constant.
@@ -148,6 +102,7 @@ impl Int8 {
             OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose => {
                 Int8::Moves(Moves::plan(model, op, &x, &y)?)
             }
+            _ => return None,
         };
         Some(Work::Int8(work))
     }

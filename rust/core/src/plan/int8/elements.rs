@@ -7,8 +7,7 @@ use crate::error::Error;
 use crate::int8::{self as codes, Multiplier};
 use crate::nnm::OpKind;
 
-use super::super::{Kernels, Meter};
-use super::{piece, Part};
+use super::super::{piece, Kernels, Meter, Part};
 
 /// What a sum, a difference or a product costs, in multiply-accumulates.
 const PAIR_MACS: u64 = 8;

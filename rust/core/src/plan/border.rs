@@ -7,7 +7,7 @@
 
 use crate::error::Error;
 
-use super::super::{Kernels, Meter};
+use super::{Kernels, Meter};
 
 /// An image that is copied into a larger one, with a border and repeated channels.
 #[derive(Copy, Clone, Debug)]
@@ -20,7 +20,9 @@ pub(super) struct Border {
     pub(super) padded: [usize; 2],
     /// How often each channel stands in the copy.
     pub(super) repeat: usize,
-    /// What the border is made of, biased.
+    /// Bytes of an element.
+    pub(super) element: usize,
+    /// What all bytes of the border are.
     pub(super) value: u8,
 }
 
@@ -33,6 +35,7 @@ impl Border {
         copy: &mut [u8],
     ) -> Result<(), Error> {
         let ([h, w, c], [top, _], [height, width]) = (self.image, self.before, self.padded);
+        let c = c.saturating_mul(self.element);
         let line_bytes = width.saturating_mul(c).saturating_mul(self.repeat).max(1);
         let mut image = x.chunks_exact(w.saturating_mul(c).max(1));
         for (i, line) in copy.chunks_exact_mut(line_bytes).take(height).enumerate() {
@@ -51,7 +54,9 @@ impl Border {
     fn line(&self, from: &[u8], to: &mut [u8]) {
         let [_, left] = self.before;
         let [_, _, c] = self.image;
-        let start = left.saturating_mul(c).saturating_mul(self.repeat);
+        let start = left
+            .saturating_mul(c.saturating_mul(self.element))
+            .saturating_mul(self.repeat);
         let Some((before, rest)) = to.split_at_mut_checked(start) else {
             return;
         };
@@ -64,8 +69,13 @@ impl Border {
         if self.repeat == 1 {
             inner.copy_from_slice(from);
         } else {
-            for (to, from) in inner.chunks_exact_mut(self.repeat).zip(from) {
-                to.fill(*from);
+            let element = self.element.max(1);
+            let repeated = element.saturating_mul(self.repeat).max(1);
+            let from = from.chunks_exact(element);
+            for (to, from) in inner.chunks_exact_mut(repeated).zip(from) {
+                for to in to.chunks_exact_mut(element) {
+                    to.copy_from_slice(from);
+                }
             }
         }
     }

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Codes that only change their place: concatenation, borders, other shapes and orders of axes.
+//! Elements that only change their place: concatenation, borders, other shapes and orders of axes.
 
 use crate::error::Error;
-use crate::nnm::{Model, Op, OpKind, Tensor};
+use crate::int8::BIAS;
+use crate::nnm::{DType, Model, Op, OpKind, Tensor};
 
-use super::super::{Kernels, Meter};
-use super::{biased, piece, usize_of};
+use super::{piece, usize_of, Kernels, Meter};
 
 /// One move for each operand; what is not moved to gets a value.
 #[derive(Copy, Clone, Debug, Default)]
-pub(in super::super) struct Moves {
+pub(super) struct Moves {
     parts: [Move; 4],
-    fill: Option<u8>,
+    /// An element, of which the first bytes are used.
+    fill: Option<[u8; 4]>,
+    element: usize,
 }
 
 /// Bytes that are moved, along up to four dimensions, the fastest last.
@@ -42,7 +44,8 @@ impl Axis {
 /// Bytes from an element to the next one along each dimension.
 fn strides(tensor: &Tensor) -> Option<[usize; 4]> {
     let mut strides = [0; 4];
-    let mut bytes = 1usize;
+    // CAST: at most 4.
+    let mut bytes = tensor.dtype.bytes() as usize;
     for (stride, &dim) in strides
         .iter_mut()
         .zip(&tensor.dims)
@@ -61,6 +64,8 @@ impl Move {
         let mut axes = [Axis::ONE; 4];
         let mut used = axes.iter_mut().rev();
         let mut inner = used.next()?;
+        // CAST: at most 4.
+        inner.count = x.dtype.bytes() as usize;
         let sizes = x.dims.map(usize_of).into_iter().zip(strides(x)?).zip(to);
         for ((count, from), to) in sizes
             .take(usize_of(x.rank))
@@ -147,7 +152,11 @@ impl Axis {
 impl Moves {
     pub(super) fn plan(model: &Model<'_>, op: &Op, x: &Tensor, y: &Tensor) -> Option<Self> {
         let to = strides(y)?;
-        let mut this = Moves::default();
+        let mut this = Moves {
+            // CAST: at most 4.
+            element: x.dtype.bytes() as usize,
+            ..Moves::default()
+        };
         let [first, ..] = &mut this.parts;
         match op.kind {
             OpKind::Concat => {
@@ -165,7 +174,10 @@ impl Moves {
             }
             OpKind::Pad => {
                 let [.., value, _, _] = op.params;
-                this.fill = Some(u8::try_from(biased(value)).ok()?);
+                this.fill = Some(match x.dtype {
+                    DType::I8 => [u8::try_from(value.wrapping_add(BIAS)).ok()?; 4],
+                    _ => value.to_le_bytes(),
+                });
                 let mut start = 0usize;
                 for (stride, param) in to.iter().zip(op.params).take(usize_of(x.rank)) {
                     // CAST: the lower half.
@@ -198,7 +210,11 @@ impl Moves {
             for y in y.chunks_mut(piece(meter, 1)) {
                 // CAST: widens.
                 meter.spend(y.len() as u64)?;
-                y.fill(value);
+                for y in y.chunks_mut(self.element.max(1)) {
+                    for (to, from) in y.iter_mut().zip(value) {
+                        *to = from;
+                    }
+                }
             }
         }
         for (slot, part) in self.parts.iter().enumerate() {
