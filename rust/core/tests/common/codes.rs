@@ -327,6 +327,7 @@ impl Codes {
                 let entry = |&x: &i8| table[usize::from(x as u8)];
                 data.iter().map(entry).collect()
             }
+            other => unreachable!("{} has no codes", other.name()),
         }
     }
 }

@@ -271,6 +271,7 @@ fn add(rng: &mut Rng, net: &mut Codes, kind: OpKind, x: u32) -> Option<u32> {
             let y = net.add(y, vec![]);
             (vec![x, table], vec![], y)
         }
+        other => unreachable!("{} has no codes", other.name()),
     };
     if net
         .dims(y)
