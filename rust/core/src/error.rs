@@ -48,6 +48,9 @@ pub enum Error {
         /// The largest value allowed.
         max: u64,
     },
+    /// The network computes in single precision, which takes vector code, which there is not or which
+    /// may not run where the call came from.
+    NoVector,
     /// The caller asked to stop, see [`Kernels::pause`](crate::plan::Kernels::pause).
     Interrupted,
 }
@@ -69,6 +72,8 @@ pub enum Class {
     Range,
     /// `EINTR`: stopped on request.
     Interrupted,
+    /// `EOPNOTSUPP`: not on this CPU, or not in this context.
+    NoVector,
 }
 
 /// Where in a model file something is wrong.
@@ -363,6 +368,7 @@ impl Error {
             Error::Config(ConfigFault::OutOfRange { .. }) | Error::Argument { .. } => Class::Range,
             Error::Config(_) | Error::Name(_) | Error::Buffer { .. } => Class::Invalid,
             Error::Interrupted => Class::Interrupted,
+            Error::NoVector => Class::NoVector,
         }
     }
 }

@@ -136,7 +136,7 @@ pub struct Gemm<'a> {
 }
 
 /// Depthwise convolution: tap `t` of channel `c` is `x[.. + offsets[t] + 4 c]`, its weight
-/// `w[t * stride + c]` where `stride` is the channels rounded up to [`LANES`].
+/// `w[t * stride + c]`.
 #[derive(Debug)]
 pub struct Depthwise<'a> {
     /// Input.
@@ -157,6 +157,8 @@ pub struct Depthwise<'a> {
     pub outer: usize,
     /// Channels.
     pub channels: usize,
+    /// Elements from the weights of a tap to those of the next one: a multiple of [`LANES`].
+    pub stride: usize,
     /// Where the taps of a window are, in bytes, `u32` little endian each.
     pub offsets: &'a [u8],
     /// Weights, see above.
@@ -333,24 +335,35 @@ pub const fn packed_gemm_bytes(n: usize, segments: usize, k: usize) -> Option<us
 /// Packs the weights `[n][columns]` of a [`Gemm`] (its segments one behind the other in a row); `out`
 /// takes [`packed_gemm_bytes`].
 pub fn pack_gemm(weights: &[u8], n: usize, columns: usize, out: &mut [u8]) {
+    pack_columns(weights, n, columns, 0, columns, out);
+}
+
+/// Packs columns `from..from + k` of the weights `[n][columns]`; `out` takes [`packed_gemm_bytes`] of
+/// one segment.
+pub fn pack_columns(
+    weights: &[u8],
+    n: usize,
+    columns: usize,
+    from: usize,
+    k: usize,
+    out: &mut [u8],
+) {
     out.fill(0);
-    let row_bytes = columns.saturating_mul(ELEMENT_BYTES);
-    if row_bytes == 0 {
-        return;
-    }
+    let bytes = |elements: usize| elements.saturating_mul(ELEMENT_BYTES);
+    let row_bytes = bytes(columns).max(1);
     let mut out = out;
     let panels = weights.chunks(row_bytes.saturating_mul(PANEL));
     for (panel, top) in panels.zip((0..n).step_by(PANEL)) {
-        let step = panel_rows(n.saturating_sub(top)).saturating_mul(ELEMENT_BYTES);
-        let Some((head, tail)) = out.split_at_mut_checked(step.saturating_mul(columns)) else {
+        let step = bytes(panel_rows(n.saturating_sub(top))).max(1);
+        let Some((head, tail)) = out.split_at_mut_checked(step.saturating_mul(k)) else {
             return;
         };
         for (r, row) in panel.chunks_exact(row_bytes).enumerate() {
-            let at = r.saturating_mul(ELEMENT_BYTES);
-            let from = row.chunks_exact(ELEMENT_BYTES);
-            for (group, from) in head.chunks_exact_mut(step).zip(from) {
-                let to = group.get_mut(at..).and_then(|g| g.get_mut(..ELEMENT_BYTES));
-                if let Some(to) = to {
+            let used = row.get(bytes(from)..).unwrap_or_default();
+            let used = used.chunks_exact(ELEMENT_BYTES).take(k);
+            for (group, from) in head.chunks_exact_mut(step).zip(used) {
+                let to = group.get_mut(bytes(r)..);
+                if let Some(to) = to.and_then(|to| to.get_mut(..ELEMENT_BYTES)) {
                     to.copy_from_slice(from);
                 }
             }

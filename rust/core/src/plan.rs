@@ -14,6 +14,7 @@
 mod border;
 mod build;
 mod chain;
+mod float;
 mod int8;
 mod moves;
 mod patches;
@@ -21,12 +22,14 @@ mod q16;
 
 use crate::act::Activation;
 use crate::error::{Error, Fault, Place};
+use crate::float as numbers;
 use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
 use crate::scalar;
 
 use self::build::Builder;
 use self::chain::Chain;
+use self::float::Float;
 use self::int8::Int8;
 use self::q16::DenseQ16;
 
@@ -131,6 +134,7 @@ fn piece<K: Kernels + ?Sized>(meter: &Meter<'_, K>, macs: u64) -> usize {
 enum Work {
     DenseQ16(DenseQ16),
     Int8(Int8),
+    Float(Float),
 }
 
 /// One step of a plan. Made by [`Model::plan`](crate::nnm::Model::plan).
@@ -340,6 +344,78 @@ pub trait Kernels {
         }
     }
 
+    /// Matrix product of numbers: dense layers and convolutions. `false`: not here, not now.
+    fn gemm_f32(&self, args: numbers::Gemm<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Depthwise convolution of numbers. `false`: not here, not now.
+    fn depthwise_f32(&self, args: numbers::Depthwise<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Means or maxima over windows of numbers. `false`: not here, not now.
+    fn pool_f32(&self, args: numbers::Pool<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Sum, difference or product of numbers. `false`: not here, not now.
+    fn binary_f32(&self, args: numbers::Binary<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Softmax of numbers, or its logarithm. `false`: not here, not now.
+    fn softmax_f32(&self, args: numbers::Softmax<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Norm of rows of numbers. `false`: not here, not now.
+    fn norm_f32(&self, args: numbers::Norm<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Attention. `false`: not here, not now.
+    fn attention_f32(&self, args: numbers::Attention<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// The gates of a long short-term memory. `false`: not here, not now.
+    fn lstm_cell_f32(&self, args: numbers::LstmCell<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// The gates of a gated recurrent unit. `false`: not here, not now.
+    fn gru_cell_f32(&self, args: numbers::GruCell<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Cosine similarities. `false`: not here, not now.
+    fn cosine_f32(&self, args: numbers::Cosine<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// A function of each number. `false`: not here, not now.
+    fn map_f32(&self, act: numbers::Act, x: &[u8], y: &mut [u8]) -> bool {
+        let _ = (act, x, y);
+        false
+    }
+
+    /// Mean over the rows of `x[rows, n]`. `false`: not here, not now.
+    fn mean_f32(&self, x: &[u8], rows: usize, n: usize, y: &mut [u8]) -> bool {
+        let _ = (x, rows, n, y);
+        false
+    }
+
     /// The most multiply-accumulates between two calls of [`Kernels::pause`].
     fn tile_macs(&self) -> u64 {
         TILE_MACS
@@ -408,8 +484,9 @@ impl<K: Kernels + ?Sized> Meter<'_, K> {
 /// * `input`, `output`: exactly `samples` times `plan.input_bytes` and `plan.output_bytes`.
 ///
 /// May be called from any context that [`Kernels`] allow; bounded by `plan.macs`. Fails with `Buffer`
-/// (nothing was written) when a size is wrong, and with `Interrupted` (the output may be partly
-/// written) when [`Kernels::pause`] says so.
+/// (nothing was written) when a size is wrong, with `Interrupted` (the output may be partly written) when
+/// [`Kernels::pause`] says so, and with `NoVector` when the network computes in single precision and
+/// the kernels do not.
 #[allow(clippy::too_many_arguments)]
 pub fn run<K: Kernels + ?Sized>(
     kernels: &K,
@@ -443,6 +520,7 @@ pub fn run<K: Kernels + ?Sized>(
         match &step.work {
             Work::DenseQ16(dense) => dense.run(step, &mut meter, weights, samples, tensors)?,
             Work::Int8(op) => op.run(step, &mut meter, weights, samples, tensors)?,
+            Work::Float(op) => op.run(step, &mut meter, weights, samples, tensors)?,
         }
     }
     Ok(())
@@ -481,6 +559,11 @@ struct Tensors<'a> {
 type Rest<'a> = [(usize, &'a [u8]); 3];
 
 impl Step {
+    /// Whether it copies the input or the output of the network.
+    fn is_copy(&self) -> bool {
+        matches!(self.work, Work::Int8(Int8::Flip) | Work::Float(Float::Copy))
+    }
+
     /// The step and the buffers do not belong together.
     #[cold]
     fn mismatch(&self) -> Error {

@@ -21,6 +21,9 @@ impl fmt::Display for Error {
             } => {
                 write!(f, "{name}: {have} is out of range {min}..={max}")
             }
+            Error::NoVector => {
+                f.write_str("predict: single precision needs vector code, which cannot run here")
+            }
             Error::Interrupted => f.write_str("predict: interrupted by a signal"),
         }
     }

@@ -6,6 +6,7 @@ use crate::error::{Error, Fault, Place};
 use crate::nnm::{DType, Model, Op, OpKind, Tensor, ALIGN, NONE};
 
 use super::chain::Chain;
+use super::float::Float;
 use super::int8::Int8;
 use super::q16::DenseQ16;
 use super::{Plan, Region, Slot, Step, Work};
@@ -115,7 +116,10 @@ impl Model<'_> {
             inputs: elements,
             outputs: elements,
             macs: u64::from(elements),
-            work: Work::Int8(Int8::Flip),
+            work: match self.dtype() {
+                DType::F32 => Work::Float(Float::Copy),
+                _ => Work::Int8(Int8::Flip),
+            },
             op,
             tensor,
             ..Step::EMPTY
@@ -130,6 +134,7 @@ impl Model<'_> {
         let mut builder = Builder { plan, temp: 0 };
         let work = match x.dtype {
             DType::Q16 => DenseQ16::plan(self, &op, &mut builder)?,
+            DType::F32 => Float::plan(self, &op, &mut builder)?,
             _ => Int8::plan(self, &op, &mut builder)?,
         };
         let temp = builder.temp;
@@ -161,7 +166,7 @@ impl Model<'_> {
     /// The tensors that step `i` reads; of an operation, its activations.
     fn reads_of(&self, i: usize, step: &Step, copies: bool) -> impl Iterator<Item = u32> + '_ {
         let first = copies && i == 0;
-        let copy = matches!(step.work, Work::Int8(Int8::Flip));
+        let copy = step.is_copy();
         let inputs = match copy {
             true if first => [NONE; 4],
             true => [step.tensor, NONE, NONE, NONE],
@@ -183,6 +188,7 @@ impl Model<'_> {
             bytes,
             stride: match dtype {
                 DType::Q16 => DenseQ16::stride(bytes)?,
+                DType::F32 => Float::stride(bytes)?,
                 _ => Int8::stride(bytes)?,
             },
         })
@@ -204,7 +210,7 @@ impl Model<'_> {
             bytes,
             stride: bytes,
         };
-        let last_copy = copies && i != 0 && matches!(step.work, Work::Int8(Int8::Flip));
+        let last_copy = copies && i != 0 && step.is_copy();
         if copies && i == 0 {
             step.reads[0] = boundary(Region::Input, plan.input_bytes);
         }
@@ -249,6 +255,7 @@ impl Model<'_> {
             match &step.work {
                 Work::DenseQ16(dense) => dense.pack(self, step, dst),
                 Work::Int8(op) => op.pack(self, step, dst),
+                Work::Float(op) => op.pack(self, step, dst),
             }
             .ok_or(step.mismatch())?;
         }

@@ -58,6 +58,9 @@ pub(super) struct Piece {
     pub(super) n: usize,
 }
 
+/// Computes a piece of a layer from the input of a sample to its output.
+pub(super) type Compute<'a, K> = dyn FnMut(&K, &[u8], &mut [u8], &Piece) -> Result<(), Error> + 'a;
+
 impl Patches {
     /// The patches of a layer whose elements have `element` bytes; a border is made of `fill`.
     pub(super) fn plan(
@@ -221,7 +224,7 @@ impl Patches {
         source: &[u8],
         y: &mut [u8],
         temp: &mut [u8],
-        f: &mut dyn FnMut(&K, &[u8], &mut [u8], &Piece) -> Result<(), Error>,
+        f: &mut Compute<'_, K>,
     ) -> Result<(), Error> {
         let ([from, ..], to) = (step.reads, step.write);
         let mut x_stride = from.stride;
@@ -265,7 +268,7 @@ impl Patches {
         y_row: usize,
         x: &[u8],
         y: &mut [u8],
-        f: &mut dyn FnMut(&K, &[u8], &mut [u8], &Piece) -> Result<(), Error>,
+        f: &mut Compute<'_, K>,
     ) -> Result<(), Error> {
         let n = self.n;
         let row = self.row_macs();
@@ -340,7 +343,7 @@ impl Patches {
         piece: Piece,
         x: &[u8],
         y: &mut [u8],
-        f: &mut dyn FnMut(&K, &[u8], &mut [u8], &Piece) -> Result<(), Error>,
+        f: &mut Compute<'_, K>,
     ) -> Result<(), Error> {
         let macs = [piece.grid.outer, piece.grid.m, piece.n]
             .into_iter()

@@ -1,0 +1,491 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Layers of single precision: how they are laid out in memory, and how they become calls of
+//! [`Kernels`], which alone can compute them.
+
+mod recurrent;
+
+use crate::error::Error;
+use crate::fixed::ELEMENT_BYTES;
+use crate::float::{self, Act, Function, Operator};
+use crate::int8::{LANES, SLACK};
+use crate::nnm::{last_dim, Model, Op, OpKind, Tensor, TensorKind, Window};
+
+use super::build::{aligned, Builder};
+use super::moves::Moves;
+use super::patches::{Patches, Piece};
+use super::{pair_of, product, slice_from, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
+
+use self::recurrent::Recurrent;
+
+/// What an element of a function or of a norm costs, in multiply-accumulates.
+const ELEMENT_MACS: u64 = 16;
+
+/// What a step does with numbers.
+#[derive(Copy, Clone, Debug)]
+pub(super) enum Float {
+    /// From the input, or to the output.
+    Copy,
+    Products(Products),
+    Pooling(Pooling),
+    Pair(Pair),
+    Moves(Moves),
+    Mean {
+        rows: usize,
+        n: usize,
+    },
+    Softmax {
+        n: usize,
+        log: bool,
+    },
+    Map(Act),
+    Norm(Norm),
+    Attention(Attention),
+    Recurrent(Recurrent),
+    Cosine(Cosine),
+}
+
+/// A dense layer or a convolution.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Products {
+    patches: Patches,
+    weights: Part,
+    bias: Part,
+    act: Act,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Pooling {
+    image: [usize; 3],
+    out: [usize; 2],
+    window: [usize; 2],
+    stride: [usize; 2],
+    pad: [usize; 2],
+    greatest: bool,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Pair {
+    /// `b`, if it is a constant.
+    constant: Option<Part>,
+    operator: Operator,
+    act: Act,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Norm {
+    n: usize,
+    gamma: Part,
+    beta: Option<Part>,
+    eps: u32,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Attention {
+    t: usize,
+    s: usize,
+    heads: usize,
+    d: usize,
+    causal: bool,
+    scale: u32,
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Cosine {
+    constant: Option<Part>,
+    d: usize,
+    eps: u32,
+}
+
+/// Nothing becomes of the sums.
+const NO_ACT: Act = Act {
+    function: Function::None,
+    slope: 0,
+};
+
+/// The function in parameters 0 and 1.
+fn act_of(op: &Op) -> Option<Act> {
+    let [code, slope, ..] = op.params;
+    Some(Act {
+        function: Function::from_code(u32::try_from(code).ok()?)?,
+        // CAST: the same bits.
+        slope: slope as u32,
+    })
+}
+
+/// The second operand, if it is a constant.
+fn constant_of(tensor: &Tensor, builder: &mut Builder<'_>) -> Option<Option<Part>> {
+    Some(match tensor.kind {
+        TensorKind::Constant => {
+            let bytes = usize::try_from(tensor.bytes()).ok()?;
+            // Vector code may read behind it, as behind every tensor.
+            Some(Part::new(builder, bytes.checked_add(SLACK)?)?)
+        }
+        TensorKind::Activation => None,
+    })
+}
+
+impl Float {
+    /// Bytes from a sample to the next one.
+    pub(super) fn stride(bytes: usize) -> Option<usize> {
+        aligned(bytes.checked_add(SLACK)?)
+    }
+
+    /// What an operation becomes; finds a place for its constants.
+    pub(super) fn plan(model: &Model<'_>, op: &Op, builder: &mut Builder<'_>) -> Option<Work> {
+        let [x_index, second, ..] = op.inputs;
+        let (x, y) = (model.tensor(x_index)?, model.tensor(op.output)?);
+        let n = usize_of(last_dim(&x));
+        let elements = usize::try_from(x.elements()).ok()?;
+        let [p0, p1, p2, ..] = op.params;
+        let mut list = |elements: usize| {
+            let bytes = elements.checked_mul(ELEMENT_BYTES)?;
+            Part::new(builder, bytes.checked_add(SLACK)?)
+        };
+        let work = match op.kind {
+            OpKind::Dense | OpKind::Conv2d | OpKind::DepthwiseConv2d => {
+                Float::Products(Products::plan(model, op, builder)?)
+            }
+            OpKind::AveragePool2d | OpKind::MaxPool2d => {
+                let window = Window::of(model, op).ok()?;
+                Float::Pooling(Pooling {
+                    image: window.image.map(usize_of),
+                    out: pair_of(window.out),
+                    window: pair_of(window.window),
+                    stride: pair_of(window.stride),
+                    pad: pair_of(window.before),
+                    greatest: op.kind == OpKind::MaxPool2d,
+                })
+            }
+            OpKind::Add | OpKind::Sub | OpKind::Mul => Float::Pair(Pair {
+                constant: constant_of(&model.tensor(second)?, builder)?,
+                operator: match op.kind {
+                    OpKind::Add => Operator::Add,
+                    OpKind::Sub => Operator::Sub,
+                    _ => Operator::Mul,
+                },
+                act: act_of(op)?,
+            }),
+            OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose => {
+                Float::Moves(Moves::plan(model, op, &x, &y)?)
+            }
+            OpKind::Mean => Float::Mean {
+                rows: elements.checked_div(n)?,
+                n,
+            },
+            OpKind::Softmax | OpKind::LogSoftmax => Float::Softmax {
+                n,
+                log: op.kind == OpKind::LogSoftmax,
+            },
+            OpKind::Map => Float::Map(act_of(op)?),
+            OpKind::LayerNorm | OpKind::RmsNorm => Float::Norm(Norm {
+                n,
+                gamma: list(n)?,
+                beta: match op.kind {
+                    OpKind::LayerNorm => Some(list(n)?),
+                    _ => None,
+                },
+                // CAST: the same bits.
+                eps: p0 as u32,
+            }),
+            OpKind::Attention => {
+                let ([t, ..], [s, ..]) = (x.dims.map(usize_of), model.tensor(second)?.dims);
+                let (s, heads) = (usize_of(s), usize::try_from(p0).ok()?);
+                builder.temp(product(&[t, s, ELEMENT_BYTES])?);
+                Float::Attention(Attention {
+                    t,
+                    s,
+                    heads,
+                    d: n.checked_div(heads)?,
+                    causal: p1 == 1,
+                    // CAST: the same bits.
+                    scale: p2 as u32,
+                })
+            }
+            OpKind::Lstm | OpKind::LstmCell | OpKind::Gru | OpKind::GruCell => {
+                Float::Recurrent(Recurrent::plan(model, op, builder)?)
+            }
+            OpKind::Cosine => Float::Cosine(Cosine {
+                constant: constant_of(&model.tensor(second)?, builder)?,
+                d: n,
+                // CAST: the same bits.
+                eps: p0 as u32,
+            }),
+            OpKind::Lut => return None,
+        };
+        Some(Work::Float(work))
+    }
+
+    /// Copies constants to their place.
+    pub(super) fn pack(&self, model: &Model<'_>, step: &Step, dst: &mut [u8]) -> Option<()> {
+        let constant = |slot: usize| {
+            let index = model.op(step.op)?.inputs.get(slot).copied()?;
+            model.data(&model.tensor(index)?)
+        };
+        let put = |part: &Part, slot: usize, dst: &mut [u8]| {
+            let data = constant(slot)?;
+            part.of_mut(dst)?
+                .get_mut(..data.len())?
+                .copy_from_slice(data);
+            Some(())
+        };
+        match self {
+            Float::Products(products) => products.pack(constant(1)?, constant(2)?, dst)?,
+            Float::Pair(Pair {
+                constant: Some(part),
+                ..
+            })
+            | Float::Cosine(Cosine {
+                constant: Some(part),
+                ..
+            }) => put(part, 1, dst)?,
+            Float::Norm(norm) => {
+                put(&norm.gamma, 1, dst)?;
+                if let Some(beta) = &norm.beta {
+                    put(beta, 2, dst)?;
+                }
+            }
+            Float::Recurrent(recurrent) => recurrent.pack(model, step, dst)?,
+            _ => {}
+        }
+        Some(())
+    }
+
+    pub(super) fn run<K: Kernels + ?Sized>(
+        &self,
+        step: &Step,
+        meter: &mut Meter<'_, K>,
+        packed: &[u8],
+        samples: usize,
+        tensors: Tensors<'_>,
+    ) -> Result<(), Error> {
+        let Tensors { reads, write, temp } = tensors;
+        if let Float::Products(products) = self {
+            let [x, ..] = reads;
+            return products.run(step, meter, packed, samples, x, write, temp);
+        }
+        let outputs = write.chunks_exact_mut(step.write.stride.max(1));
+        let temp_bytes = step.temp.stride;
+        for (s, y) in outputs.enumerate().take(samples) {
+            let sample = |slot: usize| {
+                let (data, slot) = (reads.get(slot)?, step.reads.get(slot)?);
+                let start = s.checked_mul(slot.stride)?;
+                data.get(start..)?.get(..slot.bytes)
+            };
+            let at = s.saturating_mul(temp_bytes);
+            let temp = temp.get_mut(at..).and_then(|t| t.get_mut(..temp_bytes));
+            let x = sample(0).ok_or(step.mismatch())?;
+            let y = y.get_mut(..step.write.bytes).ok_or(step.mismatch())?;
+            match self {
+                Float::Copy => {
+                    // CAST: widens.
+                    meter.spend(y.len() as u64)?;
+                    y.get_mut(..x.len())
+                        .ok_or(step.mismatch())?
+                        .copy_from_slice(x);
+                }
+                Float::Moves(moves) => moves.run(meter, sample, y)?,
+                Float::Recurrent(recurrent) => {
+                    let temp = temp.ok_or(step.mismatch())?;
+                    recurrent.run(step, meter, packed, x, sample(1), y, temp)?;
+                }
+                _ => {
+                    let second = sample(1).unwrap_or(&[]);
+                    let third = sample(2).unwrap_or(&[]);
+                    let operands = [x, second, third];
+                    self.one(step, meter, packed, operands, y, temp.unwrap_or(&mut []))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One call for a sample.
+    fn one<K: Kernels + ?Sized>(
+        &self,
+        step: &Step,
+        meter: &mut Meter<'_, K>,
+        packed: &[u8],
+        [x, second, third]: [&[u8]; 3],
+        y: &mut [u8],
+        temp: &mut [u8],
+    ) -> Result<(), Error> {
+        let kernels = meter.kernels;
+        let part = |part: &Part| part.of(packed).ok_or(step.mismatch());
+        let or_constant = |constant: &Option<Part>| match constant {
+            Some(part) => {
+                let bytes = part.bytes.saturating_sub(SLACK);
+                part.of(packed).and_then(|data| data.get(..bytes))
+            }
+            None => Some(second),
+        };
+        // CAST: widens.
+        let elements = (y.len() / ELEMENT_BYTES) as u64;
+        meter.spend(match self {
+            Float::Map(_) | Float::Softmax { .. } | Float::Norm(_) => {
+                elements.saturating_mul(ELEMENT_MACS)
+            }
+            _ => step.macs,
+        })?;
+        let done = match self {
+            Float::Pooling(pool) => kernels.pool_f32(float::Pool {
+                x,
+                y,
+                image: pool.image,
+                out: pool.out,
+                window: pool.window,
+                stride: pool.stride,
+                pad: pool.pad,
+                greatest: pool.greatest,
+            }),
+            Float::Pair(pair) => kernels.binary_f32(float::Binary {
+                operator: pair.operator,
+                a: x,
+                b: or_constant(&pair.constant).ok_or(step.mismatch())?,
+                y,
+                act: pair.act,
+            }),
+            Float::Mean { rows, n } => kernels.mean_f32(x, *rows, *n, y),
+            Float::Softmax { n, log } => kernels.softmax_f32(float::Softmax {
+                x,
+                y,
+                n: *n,
+                log: *log,
+            }),
+            Float::Map(act) => kernels.map_f32(*act, x, y),
+            Float::Norm(norm) => kernels.norm_f32(float::Norm {
+                x,
+                y,
+                n: norm.n,
+                gamma: part(&norm.gamma)?,
+                beta: norm.beta.as_ref().map(part).transpose()?,
+                eps: norm.eps,
+            }),
+            Float::Attention(attention) => kernels.attention_f32(float::Attention {
+                q: x,
+                k: second,
+                v: third,
+                y,
+                temp,
+                t: attention.t,
+                s: attention.s,
+                heads: attention.heads,
+                d: attention.d,
+                causal: attention.causal,
+                scale: attention.scale,
+            }),
+            Float::Cosine(cosine) => kernels.cosine_f32(float::Cosine {
+                x,
+                rows: or_constant(&cosine.constant).ok_or(step.mismatch())?,
+                y,
+                d: cosine.d,
+                eps: cosine.eps,
+            }),
+            Float::Copy | Float::Moves(_) | Float::Recurrent(_) | Float::Products(_) => false,
+        };
+        vector(done)
+    }
+}
+
+/// Numbers are left undone only where vector code may not run.
+fn vector(done: bool) -> Result<(), Error> {
+    match done {
+        true => Ok(()),
+        false => Err(Error::NoVector),
+    }
+}
+
+impl Products {
+    fn plan(model: &Model<'_>, op: &Op, builder: &mut Builder<'_>) -> Option<Self> {
+        let patches = Patches::plan(model, op, ELEMENT_BYTES, 0, builder)?;
+        let lanes = patches.n.checked_next_multiple_of(LANES)?;
+        let bytes = match patches.depthwise {
+            true => product(&[patches.segments, lanes, ELEMENT_BYTES])?,
+            false => float::packed_gemm_bytes(patches.n, patches.segments, patches.k)?,
+        };
+        Some(Products {
+            patches,
+            weights: Part::new(builder, bytes)?,
+            bias: Part::new(builder, lanes.checked_mul(ELEMENT_BYTES)?)?,
+            act: act_of(op)?,
+        })
+    }
+
+    fn pack(&self, w: &[u8], bias: &[u8], dst: &mut [u8]) -> Option<()> {
+        let Patches { n, k, segments, .. } = self.patches;
+        let out = self.weights.of_mut(dst)?;
+        match self.patches.depthwise {
+            true => float::pack_depthwise(w, n, out),
+            false => float::pack_gemm(w, n, segments.checked_mul(k)?, out),
+        }
+        let out = self.bias.of_mut(dst)?.get_mut(..bias.len())?;
+        out.copy_from_slice(bias);
+        self.patches.pack(dst)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn run<K: Kernels + ?Sized>(
+        &self,
+        step: &Step,
+        meter: &mut Meter<'_, K>,
+        packed: &[u8],
+        samples: usize,
+        x: &[u8],
+        y: &mut [u8],
+        temp: &mut [u8],
+    ) -> Result<(), Error> {
+        let constants = self.weights.of(packed).zip(self.bias.of(packed));
+        let (weights, bias) = constants.ok_or(step.mismatch())?;
+        let offsets = self.patches.offsets(packed).ok_or(step.mismatch())?;
+        let Patches { k, segments, .. } = self.patches;
+        let mut f = |kernels: &K, x: &[u8], y: &mut [u8], piece: &Piece| {
+            let Piece {
+                grid,
+                y_row,
+                y_outer,
+                row,
+                n,
+                ..
+            } = *piece;
+            let bias = slice_from(bias, row.saturating_mul(ELEMENT_BYTES));
+            vector(if self.patches.depthwise {
+                kernels.depthwise_f32(float::Depthwise {
+                    x,
+                    x_row: grid.x_row,
+                    x_outer: grid.x_outer,
+                    y,
+                    y_row,
+                    y_outer,
+                    m: grid.m,
+                    outer: grid.outer,
+                    channels: n,
+                    stride: self.patches.n.next_multiple_of(LANES),
+                    offsets,
+                    w: slice_from(weights, row.saturating_mul(ELEMENT_BYTES)),
+                    bias,
+                    act: self.act,
+                })
+            } else {
+                // A piece starts at a panel, before which all panels are whole.
+                let row_bytes = segments.saturating_mul(k).saturating_mul(ELEMENT_BYTES);
+                kernels.gemm_f32(float::Gemm {
+                    x,
+                    x_row: grid.x_row,
+                    x_outer: grid.x_outer,
+                    y,
+                    y_row,
+                    y_outer,
+                    m: grid.m,
+                    outer: grid.outer,
+                    n,
+                    k,
+                    offsets,
+                    w: slice_from(weights, row.saturating_mul(row_bytes)),
+                    bias,
+                    act: self.act,
+                })
+            })
+        };
+        self.patches.run(step, meter, samples, x, y, temp, &mut f)
+    }
+}
