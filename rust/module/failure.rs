@@ -122,7 +122,7 @@ impl Failure {
             Class::TooBig => E2BIG,
             Class::Corrupt => errno(bindings::EBADMSG),
             Class::Version => errno(bindings::EPROTONOSUPPORT),
-            Class::Unsupported => errno(bindings::EOPNOTSUPP),
+            Class::Unsupported | Class::NoVector => errno(bindings::EOPNOTSUPP),
             Class::Range => ERANGE,
             Class::Interrupted => EINTR,
         };

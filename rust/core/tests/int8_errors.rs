@@ -216,7 +216,7 @@ impl Case {
         };
         self.dtype(output, "output", "i16", "i8");
         // Types that the operation does not have.
-        for dtype in [DType::I16, DType::I32, DType::F32] {
+        for dtype in [DType::I16, DType::I32] {
             let change = |net: &mut Codes| {
                 for tensor in &mut net.tensors {
                     if tensor.kind == TensorKind::Activation {

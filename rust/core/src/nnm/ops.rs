@@ -59,8 +59,22 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
     // A copy with a border may be much larger than the image: pads are as wide as windows.
     let copies = match op.kind {
         OpKind::Conv2d | OpKind::DepthwiseConv2d => Window::of(model, op)
-            .map(|window| window.padded_bytes())
+            .map(|window| {
+                window
+                    .padded_elements()
+                    .saturating_mul(output.dtype.bytes())
+            })
             .unwrap_or(u64::MAX),
+        // The scores of a head.
+        OpKind::Attention => {
+            let [_, k, ..] = op.inputs;
+            let keys = model.tensor(k).map_or(u32::MAX, |k| {
+                let [keys, ..] = k.dims;
+                keys
+            });
+            let [queries, ..] = output.dims;
+            product_of(&[queries, keys, 4])
+        }
         _ => 0,
     };
     if let Some(bytes) = operands.packed_bytes() {
@@ -239,8 +253,25 @@ impl Operands<'_, '_> {
     /// Bytes of the weights of a layer of codes as they are packed, at the most: rows and segments are
     /// filled up, which for small ones is more than what they have.
     fn packed_bytes(&self) -> Option<u64> {
-        let [_, w, ..] = self.op.inputs;
+        let [_, w, third, _] = self.op.inputs;
+        let w = match self.op.kind {
+            OpKind::LstmCell | OpKind::GruCell => third,
+            _ => w,
+        };
         let w = self.model.tensor(w)?;
+        if w.dtype == DType::F32 {
+            // Rows, or channels of a depthwise convolution, are filled up to 16.
+            let filled = match self.op.kind {
+                OpKind::DepthwiseConv2d => last_dim(&w),
+                _ => {
+                    let [rows, ..] = w.dims;
+                    rows
+                }
+            };
+            let lanes = u64::from(filled).next_multiple_of(16);
+            let bytes = w.bytes().checked_div(u64::from(filled)).unwrap_or(0);
+            return Some(bytes.saturating_mul(lanes).saturating_add(1024));
+        }
         if w.dtype != DType::I8 {
             return None;
         }
@@ -774,8 +805,8 @@ impl Window {
         ]
     }
 
-    /// Bytes of the image with its border.
-    fn padded_bytes(&self) -> u64 {
+    /// Elements of the image with its border.
+    fn padded_elements(&self) -> u64 {
         let [h, w] = self.padded();
         let [_, _, c] = self.image;
         [w, c.max(self.channels)]
