@@ -4,7 +4,7 @@
 //!
 //! In the kernel this file is the root of a crate of its own, compiled for a target that has vector
 //! registers; under cargo it is a module. It keeps to rules that the kernel sets: functions are
-//! `extern "C"` and take one pointer, call nothing, cannot panic, use little stack, and are entered
+//! `extern "C"` and take one pointer, call nothing outside, cannot panic, use little stack, and are entered
 //! only where vector registers may be used.
 //!
 //! Files named after an instruction set say how its vectors do a step (the trait [`vector::Isa`]);
@@ -19,6 +19,8 @@
 
 #[cfg(NEURAL_LEAF)]
 mod args;
+#[cfg(NEURAL_LEAF)]
+pub mod f32_args;
 
 #[path = "leaf/vector.rs"]
 #[macro_use]
@@ -36,3 +38,24 @@ mod avx512;
 pub(crate) mod depthwise;
 #[path = "leaf/gemm.rs"]
 pub(crate) mod gemm;
+
+#[path = "leaf/f32_vector.rs"]
+#[macro_use]
+mod f32_vector;
+
+#[path = "leaf/f32_cell.rs"]
+pub(crate) mod f32_cell;
+#[path = "leaf/f32_dnc.rs"]
+pub(crate) mod f32_dnc;
+#[path = "leaf/f32_gemm.rs"]
+pub(crate) mod f32_gemm;
+#[path = "leaf/f32_map.rs"]
+pub(crate) mod f32_map;
+#[path = "leaf/f32_math.rs"]
+mod f32_math;
+#[path = "leaf/f32_product.rs"]
+pub(crate) mod f32_product;
+#[path = "leaf/f32_rows.rs"]
+pub(crate) mod f32_rows;
+#[path = "leaf/f32_window.rs"]
+pub(crate) mod f32_window;

@@ -5,7 +5,8 @@
 //! The vector code stands in [`leaf`](leaf.rs). It knows no slices, only pointers, and does what it
 //! is told. The methods of [`Set`] are the safe way to it: they check, before it is entered, that
 //! every access lies inside the slices, and say `false` when they leave the work to the functions
-//! of `neural_core::int8`, whose results theirs equal bit by bit.
+//! of `neural_core::int8`, whose results theirs equal bit by bit. Layers of `f32` have no scalar code:
+//! see [`f32`](self::f32).
 //!
 //! Methods may be called where vector registers may be used: for a kernel, in an FPU section. They
 //! neither allocate nor wait; how long they take follows from the arguments.
@@ -23,6 +24,8 @@ extern crate std;
 mod args;
 #[cfg(test)]
 mod check;
+pub mod f32;
+pub mod f32_args;
 mod int8;
 #[cfg(not(CONFIG_RUST))]
 mod leaf;
@@ -34,13 +37,13 @@ mod tests;
 pub enum Isa {
     /// No vector code.
     Scalar,
-    /// AVX2.
+    /// AVX2 and FMA.
     Avx2,
-    /// AVX2 and AVX-VNNI.
+    /// AVX2, FMA and AVX-VNNI.
     AvxVnni,
-    /// AVX-512 F and BW.
+    /// AVX2, FMA, AVX-512 F and BW.
     Avx512,
-    /// AVX-512 F, BW and VNNI.
+    /// AVX2, FMA, AVX-512 F, BW and VNNI.
     Avx512Vnni,
 }
 
@@ -67,11 +70,12 @@ impl Isa {
 
     /// Whether a CPU with these features runs it.
     pub const fn runs_on(self, features: &Features) -> bool {
-        let wide = features.avx2 && features.avx512f && features.avx512bw;
+        let narrow = features.avx2 && features.fma;
+        let wide = narrow && features.avx512f && features.avx512bw;
         match self {
             Isa::Scalar => true,
-            Isa::Avx2 => features.avx2,
-            Isa::AvxVnni => features.avx2 && features.avx_vnni,
+            Isa::Avx2 => narrow,
+            Isa::AvxVnni => narrow && features.avx_vnni,
             Isa::Avx512 => wide,
             Isa::Avx512Vnni => wide && features.avx512_vnni,
         }
@@ -83,6 +87,8 @@ impl Isa {
 pub struct Features {
     /// AVX2.
     pub avx2: bool,
+    /// FMA.
+    pub fma: bool,
     /// AVX-VNNI: the instructions of 256 bits outside AVX-512.
     pub avx_vnni: bool,
     /// AVX-512 F.
@@ -99,6 +105,7 @@ impl Features {
     pub fn detect() -> Self {
         Self {
             avx2: std::is_x86_feature_detected!("avx2"),
+            fma: std::is_x86_feature_detected!("fma"),
             avx_vnni: std::is_x86_feature_detected!("avxvnni"),
             avx512f: std::is_x86_feature_detected!("avx512f"),
             avx512bw: std::is_x86_feature_detected!("avx512bw"),

@@ -16,6 +16,30 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("depthwise_i8_avx512vnni", "vpdpbusd", "%zmm"),
 ];
 
+/// The same for functions that may call others of the object.
+const EXPECTED_F32: &[(&str, &str)] = &[
+    ("gemm_f32", "vfmadd"),
+    ("map_f32", ""),
+    ("binary_f32", "vaddps"),
+    ("affine_f32", "vmulps"),
+    ("softmax_f32", ""),
+    ("norm_f32", "vfmadd"),
+    ("mean_f32", "vaddps"),
+    ("lstm_f32", "vfmadd"),
+    ("gru_f32", "vfmadd"),
+    ("cosine_f32", "vfmadd"),
+    ("matmul_f32", ""),
+    ("transpose_f32", ""),
+    ("attention_f32", ""),
+    ("depthwise_f32", "vfmadd"),
+    ("pool_f32", "vmaxps"),
+    ("mix_f32", "vfmadd"),
+    ("usage_f32", "vfmadd"),
+    ("allocation_f32", "vmulps"),
+    ("write_f32", "vfnmadd"),
+    ("link_f32", "vfmadd"),
+];
+
 /// Bytes of the stack that a function may use. The kernel's own limit is 2048.
 const STACK_BYTES: usize = 1536;
 
@@ -115,6 +139,31 @@ fn leaf_functions_are_leaves_and_vector_code() {
         }
         let bytes: usize = lines.iter().take(20).map(|l| stack(l)).sum();
         assert!(bytes <= STACK_BYTES, "{name}: {bytes} bytes of stack");
+    }
+    for (op, mnemonic) in EXPECTED_F32 {
+        for (isa, register) in [("avx2", "%ymm"), ("avx512", "%zmm")] {
+            let name = format!("{op}_{isa}");
+            let body = code
+                .split_once(&format!("<neural_{name}>:"))
+                .and_then(|(_, body)| body.split("\nDisassembly of section").next())
+                .unwrap_or_else(|| panic!("no {name}"));
+            let has = |l: &str| l.contains(mnemonic) && l.contains(register);
+            assert!(
+                mnemonic.is_empty() || body.lines().any(has),
+                "{name}: no {mnemonic} with {register}"
+            );
+            for bad in ["\tud2", "\tdiv", "\tidiv"] {
+                assert!(!body.contains(bad), "{name}: {bad}");
+            }
+            assert!(body.contains("vzeroupper"), "{name}: no vzeroupper");
+        }
+    }
+    for line in code.lines() {
+        assert!(stack(line) <= STACK_BYTES, "too much stack: {line}");
+        // Every function is inlined into one that has vector registers, or has them itself.
+        for bad in ["__addsf3", "__mulsf3", "fmaf", "core9panicking"] {
+            assert!(!line.contains(bad), "{line}");
+        }
     }
     let _ = fs::remove_file(object);
 }

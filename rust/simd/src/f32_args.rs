@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What vector code of `f32` is called with: pointers and integers, laid out as C does.
+//!
+//! This file is part of two crates in the kernel, the one that calls and the one that is called,
+//! which are compiled for different targets. Numbers cross as their bits: the two targets disagree
+//! on how an `f32` is passed. Pointers need no alignment; strides are in bytes, lengths in elements.
+//! Who fills the fields has checked that every access lies inside the buffers. Inputs and outputs are
+//! apart, or the same where it is said.
+
+/// Codes of [`Map::op`] and of `act` fields: what becomes of an element `x`.
+pub mod op {
+    /// `x`.
+    pub const NONE: u32 = 0;
+    /// `max(x, 0)`.
+    pub const RELU: u32 = 1;
+    /// `min(max(x, 0), 6)`.
+    pub const RELU6: u32 = 2;
+    /// `x` above 0, `slope * x` elsewhere.
+    pub const LEAKY: u32 = 3;
+    /// `1 / (1 + e^-x)`.
+    pub const SIGMOID: u32 = 4;
+    /// Hyperbolic tangent.
+    pub const TANH: u32 = 5;
+    /// `x P(X <= x)`, `X` normally distributed.
+    pub const GELU: u32 = 6;
+    /// `x / 2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`.
+    pub const GELU_TANH: u32 = 7;
+    /// `x hard_sigmoid(x)`.
+    pub const HARD_SWISH: u32 = 8;
+    /// `x sigmoid(x)`.
+    pub const SILU: u32 = 9;
+    /// `min(max(x + 3, 0), 6) / 6`.
+    pub const HARD_SIGMOID: u32 = 10;
+    /// `x` above 0, `slope (e^x - 1)` elsewhere.
+    pub const ELU: u32 = 11;
+    /// `log(1 + e^x)`.
+    pub const SOFTPLUS: u32 = 12;
+    /// `e^x`.
+    pub const EXP: u32 = 13;
+    /// Square root.
+    pub const SQRT: u32 = 14;
+    /// Magnitude.
+    pub const ABS: u32 = 15;
+    /// How many there are.
+    pub const COUNT: u32 = 16;
+}
+
+/// Matrix product with packed weights: dense layer, convolution.
+///
+/// Position `(a, b)`, `a < outer`, `b < m`, reads segments of `k` elements at
+/// `x + a x_outer + b x_row + offsets[s]` and writes `n` elements at `y + a y_outer + b y_row`:
+/// `act(bias[r] + sum over s, i: x[..][i] w[r, s, i])`.
+///
+/// Packed weights: panels of 64 rows, the last one of 16, 32, 48 or 64 (zeros pad `n`). A panel of `R`
+/// rows holds, segment by segment, `k` groups of `R` weights, one of each row.
+///
+/// Up to 64 bytes behind the used part of `x` are read, never used.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct GemmF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Bytes between positions of the input.
+    pub x_row: usize,
+    /// Bytes between lines of the input.
+    pub x_outer: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Bytes between positions of the output.
+    pub y_row: usize,
+    /// Bytes between lines of the output.
+    pub y_outer: usize,
+    /// Positions in a line.
+    pub m: usize,
+    /// Lines.
+    pub outer: usize,
+    /// Outputs of a position.
+    pub n: usize,
+    /// Elements of a segment.
+    pub k: usize,
+    /// Segments.
+    pub segments: usize,
+    /// Where the segments start, `u32`, in bytes.
+    pub offsets: *const u8,
+    /// Packed weights.
+    pub w: *const u8,
+    /// Biases, as many as `n` rounded up to 16.
+    pub bias: *const u8,
+    /// What becomes of a sum, see [`op`].
+    pub act: u32,
+    /// The bits of the slope of [`op::LEAKY`] and [`op::ELU`].
+    pub slope: u32,
+}
+
+/// `y[i] = op(x[i])`. `y` may be `x`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MapF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Output.
+    pub y: *mut u8,
+    /// Elements.
+    pub n: usize,
+    /// What to do, see [`op`].
+    pub op: u32,
+    /// The bits of the slope of [`op::LEAKY`] and [`op::ELU`].
+    pub slope: u32,
+}
+
+/// Codes of [`BinaryF32::op`].
+pub mod binary {
+    /// `a + b`.
+    pub const ADD: u32 = 0;
+    /// `a - b`.
+    pub const SUB: u32 = 1;
+    /// `a * b`.
+    pub const MUL: u32 = 2;
+    /// `a / b`.
+    pub const DIV: u32 = 3;
+    /// The greater one; NaN if one is.
+    pub const MAX: u32 = 4;
+    /// The lesser one; NaN if one is.
+    pub const MIN: u32 = 5;
+    /// How many there are.
+    pub const COUNT: u32 = 6;
+}
+
+/// `y[r][i] = op(a[r][i], b[i])`. `y` may be `a`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct BinaryF32 {
+    /// First operand, rows without gaps.
+    pub a: *const u8,
+    /// Second operand, one row.
+    pub b: *const u8,
+    /// Output.
+    pub y: *mut u8,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+    /// What to do, see [`binary`].
+    pub op: u32,
+}
+
+/// `y[r][i] = (x[r][i] - shift[i]) * factor[i]`: normalisation by mean and deviation, or by minimum
+/// and range. `y` may be `x`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AffineF32 {
+    /// Input, rows without gaps.
+    pub x: *const u8,
+    /// What is subtracted.
+    pub shift: *const u8,
+    /// What is multiplied.
+    pub factor: *const u8,
+    /// Output.
+    pub y: *mut u8,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+}
+
+/// `y[r][i] = e^x[r][i] / sum over j: e^x[r][j]`, or its logarithm. `y` may be `x`.
+///
+/// As the equation says in floating point: a row with NaN or plus infinity, or of minus infinities
+/// only, gives NaN everywhere.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SoftmaxF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Bytes between rows of the input.
+    pub x_row: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Bytes between rows of the output.
+    pub y_row: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+    /// 1 for the logarithm.
+    pub log: u32,
+}
+
+/// Layer norm `(x - mean) / sqrt(variance + eps) * gamma + beta`, or RMS norm
+/// `x / sqrt(mean of squares + eps) * gamma + beta`, over each row. `y` may be `x`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NormF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Bytes between rows of the input.
+    pub x_row: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Bytes between rows of the output.
+    pub y_row: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+    /// Factors.
+    pub gamma: *const u8,
+    /// Summands, or null.
+    pub beta: *const u8,
+    /// The bits of `eps`.
+    pub eps: u32,
+    /// 1 for RMS norm.
+    pub rms: u32,
+}
+
+/// `y[i] = mean over r: x[r][i]`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MeanF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Bytes between rows.
+    pub x_row: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Rows, at least one.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+}
+
+/// One step of an LSTM cell, from the sums of its four gates.
+///
+/// `c = sigmoid(f) c + sigmoid(i) tanh(g)`, `h = sigmoid(o) tanh(c)`; a row of `gates` holds `i`, `f`,
+/// `g`, `o`, of `n` elements each.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LstmF32 {
+    /// Sums of the gates.
+    pub gates: *const u8,
+    /// Bytes between rows of the gates.
+    pub gates_row: usize,
+    /// Cell state, replaced.
+    pub c: *mut u8,
+    /// Bytes between rows of the cell state.
+    pub c_row: usize,
+    /// Hidden state, written.
+    pub h: *mut u8,
+    /// Bytes between rows of the hidden state.
+    pub h_row: usize,
+    /// Rows: sequences that run side by side.
+    pub rows: usize,
+    /// Units.
+    pub n: usize,
+}
+
+/// One step of a GRU cell, from the sums of its gates over the input and over the hidden state.
+///
+/// `r = sigmoid(xr + hr)`, `z = sigmoid(xz + hz)`, `h = (1 - z) tanh(xn + r hn) + z h`; a row of `x`
+/// holds `xr`, `xz`, `xn`, a row of `s` holds `hr`, `hz`, `hn`, of `n` elements each.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct GruF32 {
+    /// Sums over the input.
+    pub x: *const u8,
+    /// Bytes between rows of `x`.
+    pub x_row: usize,
+    /// Sums over the hidden state.
+    pub s: *const u8,
+    /// Bytes between rows of `s`.
+    pub s_row: usize,
+    /// Hidden state, replaced.
+    pub h: *mut u8,
+    /// Bytes between rows of the hidden state.
+    pub h_row: usize,
+    /// Rows: sequences that run side by side.
+    pub rows: usize,
+    /// Units.
+    pub n: usize,
+}
+
+/// `y[r] = scale * (key . x[r]) / max(|key| |x[r]|, eps)`.
+///
+/// With `eps` 0 a row or key of zeros gives NaN, as the equation does.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct CosineF32 {
+    /// The query.
+    pub key: *const u8,
+    /// What it is compared with.
+    pub x: *const u8,
+    /// Bytes between rows.
+    pub x_row: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+    /// The bits of `eps`.
+    pub eps: u32,
+    /// The bits of the scale: the key strength of a DNC, or 1.
+    pub scale: u32,
+}
+
+/// `y[i][j] = scale * sum over l: x[i][l] b[l][j]`, or `b[j][l]` if `b` is transposed.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MatmulF32 {
+    /// First operand.
+    pub x: *const u8,
+    /// Bytes between its rows.
+    pub x_row: usize,
+    /// Second operand.
+    pub b: *const u8,
+    /// Bytes between its rows.
+    pub b_row: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Bytes between its rows.
+    pub y_row: usize,
+    /// Rows of the output.
+    pub m: usize,
+    /// Columns of the output.
+    pub n: usize,
+    /// Length of the sums.
+    pub k: usize,
+    /// The bits of the scale.
+    pub scale: u32,
+    /// 1 if `b` is transposed.
+    pub transposed: u32,
+}
+
+/// `y[c][r] = x[r][c]`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TransposeF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Bytes between its rows.
+    pub x_row: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Bytes between its rows.
+    pub y_row: usize,
+    /// Rows of the input.
+    pub rows: usize,
+    /// Columns of the input.
+    pub columns: usize,
+}
+
+/// Attention: `y = softmax(scale q k^T) v` for each head.
+///
+/// Query `i` of `queries` sees all `tokens`, or, if `causal`, those up to `i + tokens - queries`; none
+/// gives 0. Heads of the queries share keys and values in groups of `group`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AttentionF32 {
+    /// Queries.
+    pub q: *const u8,
+    /// Bytes between queries.
+    pub q_row: usize,
+    /// Bytes between heads of a query.
+    pub q_head: usize,
+    /// Keys.
+    pub k: *const u8,
+    /// Bytes between keys.
+    pub k_row: usize,
+    /// Bytes between heads of a key.
+    pub k_head: usize,
+    /// Values.
+    pub v: *const u8,
+    /// Bytes between values.
+    pub v_row: usize,
+    /// Bytes between heads of a value.
+    pub v_head: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Bytes between outputs.
+    pub y_row: usize,
+    /// Bytes between heads of an output.
+    pub y_head: usize,
+    /// Queries.
+    pub queries: usize,
+    /// Keys and values.
+    pub tokens: usize,
+    /// Elements of a query and a key.
+    pub dim: usize,
+    /// Elements of a value.
+    pub v_dim: usize,
+    /// Heads of the queries.
+    pub heads: usize,
+    /// Heads of the queries that share one of the keys.
+    pub group: usize,
+    /// The bits of the scale.
+    pub scale: u32,
+    /// 1 if later tokens are hidden.
+    pub causal: u32,
+    /// `tokens * (ATTENTION_ROWS + dim)` elements.
+    pub scratch: *mut u8,
+}
+
+/// Queries whose scores are held at a time.
+pub const ATTENTION_ROWS: usize = 6;
+
+/// Depthwise convolution.
+///
+/// Positions, `x` and `y` are as in [`GemmF32`]: `act(bias[c] + sum over t: x[.. + offsets[t]][c]
+/// w[t][c])`. Weights and biases of a tap are rounded up to 16 channels.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct DepthwiseF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Bytes between positions of the input.
+    pub x_row: usize,
+    /// Bytes between lines of the input.
+    pub x_outer: usize,
+    /// Output.
+    pub y: *mut u8,
+    /// Bytes between positions of the output.
+    pub y_row: usize,
+    /// Bytes between lines of the output.
+    pub y_outer: usize,
+    /// Positions in a line.
+    pub m: usize,
+    /// Lines.
+    pub outer: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Taps of a window.
+    pub taps: usize,
+    /// Where the taps are, `u32`, in bytes.
+    pub offsets: *const u8,
+    /// Weights.
+    pub w: *const u8,
+    /// Biases.
+    pub bias: *const u8,
+    /// What becomes of a sum, see [`op`].
+    pub act: u32,
+    /// The bits of the slope of [`op::LEAKY`] and [`op::ELU`].
+    pub slope: u32,
+}
+
+/// Pooling over windows that are cut off at the borders: mean or greatest (NaN if one is).
+///
+/// A window that misses the image gives 0 and minus infinity.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct PoolF32 {
+    /// Input, `height * width * channels`.
+    pub x: *const u8,
+    /// Output, `out_height * out_width * channels`.
+    pub y: *mut u8,
+    /// Rows of the image.
+    pub height: usize,
+    /// Columns of the image.
+    pub width: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Rows of the result.
+    pub out_height: usize,
+    /// Columns of the result.
+    pub out_width: usize,
+    /// Rows and columns of the window.
+    pub window: [usize; 2],
+    /// Steps of the window, downwards and to the right.
+    pub stride: [usize; 2],
+    /// Rows above and columns left of the image that the first window covers.
+    pub pad: [usize; 2],
+    /// 1 for the greatest element, 0 for the mean.
+    pub max: u32,
+}
+
+/// `y[i] = f[0] a[i] + f[1] b[i] + f[2] c[i]`: write and read weightings of a DNC. `y` may be one of
+/// the inputs.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct MixF32 {
+    /// Inputs.
+    pub x: [*const u8; 3],
+    /// The bits of the factors.
+    pub f: [u32; 3],
+    /// Output.
+    pub y: *mut u8,
+    /// Elements.
+    pub n: usize,
+}
+
+/// Usage of the rows of a DNC's memory: `u = (u + w - u w) product over reads r: (1 - free[r] read[r])`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct UsageF32 {
+    /// Usage, replaced.
+    pub u: *mut u8,
+    /// Write weighting of the step before.
+    pub w: *const u8,
+    /// Read weightings of the step before, rows without gaps.
+    pub read: *const u8,
+    /// Free gates, one a read head.
+    pub free: *const u8,
+    /// Read heads.
+    pub heads: usize,
+    /// Rows of the memory.
+    pub n: usize,
+}
+
+/// Allocation weighting of a DNC: `y[i] = (1 - u[i]) product of all u[j] that come before u[i]` in
+/// ascending order; equal ones in order of place.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct AllocationF32 {
+    /// Usage.
+    pub u: *const u8,
+    /// Output.
+    pub y: *mut u8,
+    /// Rows of the memory.
+    pub n: usize,
+}
+
+/// Write to a DNC's memory: `x[i][j] = x[i][j] (1 - w[i] erase[j]) + w[i] add[j]`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct WriteF32 {
+    /// Memory, changed.
+    pub x: *mut u8,
+    /// Bytes between rows.
+    pub x_row: usize,
+    /// Write weighting.
+    pub w: *const u8,
+    /// Erase vector.
+    pub erase: *const u8,
+    /// Write vector.
+    pub add: *const u8,
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+}
+
+/// Temporal links of a DNC: `l[i][j] = (1 - w[i] - w[j]) l[i][j] + w[i] p[j]`, `l[i][i] = 0`, and then
+/// `p[i] = (1 - sum over j: w[j]) p[i] + w[i]`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct LinkF32 {
+    /// Links, `n` rows without gaps, changed.
+    pub l: *mut u8,
+    /// Precedence weighting, replaced.
+    pub p: *mut u8,
+    /// Write weighting.
+    pub w: *const u8,
+    /// Rows of the memory.
+    pub n: usize,
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Rows: element by element with a second row, and over each row.
+
+use super::f32_map::Map;
+use super::f32_math as math;
+use super::f32_vector::{Part, Vector};
+use crate::f32_args::{binary, AffineF32, BinaryF32, MeanF32, NormF32, SoftmaxF32};
+use core::arch::x86_64::{__m256, __m512};
+
+leaf! {
+    /// [`BinaryF32`].
+    fn binary_f32(a: BinaryF32) = neural_binary_f32_avx2, neural_binary_f32_avx512 {
+        macro_rules! rows {
+            (|$p:ident, $q:ident| $value:expr) => {
+                for r in 0..a.rows {
+                    let x = a.a.cast::<f32>().add(r * a.n);
+                    let y = a.y.cast::<f32>().add(r * a.n);
+                    each_vector!(V, a.n, |i, part| {
+                        let $p: V = part.load(x.add(i));
+                        let $q: V = part.load(a.b.cast::<f32>().add(i));
+                        part.store($value, y.add(i));
+                    });
+                }
+            };
+        }
+        match a.op {
+            binary::ADD => rows!(|p, q| p.add(q)),
+            binary::SUB => rows!(|p, q| p.sub(q)),
+            binary::MUL => rows!(|p, q| p.mul(q)),
+            binary::DIV => rows!(|p, q| p.div(q)),
+            binary::MAX => rows!(|p, q| math::max_nan(p, q)),
+            _ => rows!(|p, q| math::min_nan(p, q)),
+        }
+    }
+}
+
+leaf! {
+    /// [`AffineF32`].
+    fn affine_f32(a: AffineF32) = neural_affine_f32_avx2, neural_affine_f32_avx512 {
+        for r in 0..a.rows {
+            let x = a.x.cast::<f32>().add(r * a.n);
+            let y = a.y.cast::<f32>().add(r * a.n);
+            each_vector!(V, a.n, |i, part| {
+                let v: V = part.load(x.add(i));
+                let shift: V = part.load(a.shift.cast::<f32>().add(i));
+                let factor: V = part.load(a.factor.cast::<f32>().add(i));
+                part.store(v.sub(shift).mul(factor), y.add(i));
+            });
+        }
+    }
+}
+
+/// Softmax of rows, out of line.
+pub(super) trait Softmax: Map {
+    /// One row, which may be replaced.
+    ///
+    /// # Safety
+    ///
+    /// As [`Vector`]; `x` and `y` are apart or the same.
+    unsafe fn softmax(x: *const f32, y: *mut f32, n: usize, log: bool);
+}
+
+#[inline(always)]
+unsafe fn softmax<V: Vector>(x: *const f32, y: *mut f32, n: usize, log: bool) {
+    // SAFETY: the caller has the CPU features; both rows have `n` elements.
+    unsafe {
+        let least = V::splat(f32::NEG_INFINITY);
+        let mut top = least;
+        each_vector!(V, n, |i, part| {
+            let v: V = part.load(x.add(i));
+            top = part.keep(v, least).max(top);
+        });
+        let top = V::splat(top.top());
+        let mut sum = V::zero();
+        each_vector!(V, n, |i, part| {
+            let v: V = part.load(x.add(i));
+            let v = v.sub(top);
+            let e = math::exp(v);
+            sum = sum.add(part.keep(e, V::zero()));
+            part.store(if log { v } else { e }, y.add(i));
+        });
+        let sum = sum.sum();
+        if log {
+            let lost = math::log(V::splat(sum));
+            each_vector!(V, n, |i, part| {
+                let v: V = part.load(y.add(i));
+                part.store(v.sub(lost), y.add(i));
+            });
+        } else {
+            let factor = V::splat(1.0 / sum);
+            each_vector!(V, n, |i, part| {
+                let v: V = part.load(y.add(i));
+                part.store(v.mul(factor), y.add(i));
+            });
+        }
+    }
+}
+
+impl Softmax for __m256 {
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn softmax(x: *const f32, y: *mut f32, n: usize, log: bool) {
+        // SAFETY: as the caller says.
+        unsafe { softmax::<Self>(x, y, n, log) }
+    }
+}
+
+impl Softmax for __m512 {
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma,avx512f")]
+    unsafe fn softmax(x: *const f32, y: *mut f32, n: usize, log: bool) {
+        // SAFETY: as the caller says.
+        unsafe { softmax::<Self>(x, y, n, log) }
+    }
+}
+
+leaf! {
+    /// [`SoftmaxF32`].
+    fn softmax_f32(a: SoftmaxF32) = neural_softmax_f32_avx2, neural_softmax_f32_avx512 {
+        for r in 0..a.rows {
+            V::softmax(a.x.add(r * a.x_row).cast(), a.y.add(r * a.y_row).cast(), a.n, a.log == 1);
+        }
+    }
+}
+
+leaf! {
+    /// [`NormF32`].
+    fn norm_f32(a: NormF32) = neural_norm_f32_avx2, neural_norm_f32_avx512 {
+        let count = a.n as f32;
+        let eps = f32::from_bits(a.eps);
+        let gamma: *const f32 = a.gamma.cast();
+        let beta: *const f32 = a.beta.cast();
+        for r in 0..a.rows {
+            let x: *const f32 = a.x.add(r * a.x_row).cast();
+            let y: *mut f32 = a.y.add(r * a.y_row).cast();
+            let mut mean = V::zero();
+            if a.rms == 0 {
+                let mut sum = V::zero();
+                each_vector!(V, a.n, |i, part| {
+                    let v: V = part.load(x.add(i));
+                    sum = sum.add(v);
+                });
+                mean = V::splat(sum.sum() / count);
+            }
+            let mut squares = V::zero();
+            each_vector!(V, a.n, |i, part| {
+                let v: V = part.load(x.add(i));
+                let d = part.keep(v.sub(mean), V::zero());
+                squares = d.fma(d, squares);
+            });
+            let variance = V::splat(squares.sum() / count + eps);
+            let factor = V::splat(1.0).div(variance.sqrt());
+            each_vector!(V, a.n, |i, part| {
+                let v: V = part.load(x.add(i));
+                let g: V = part.load(gamma.add(i));
+                let b: V = if beta.is_null() { V::zero() } else { part.load(beta.add(i)) };
+                part.store(v.sub(mean).mul(factor).fma(g, b), y.add(i));
+            });
+        }
+    }
+}
+
+leaf! {
+    /// [`MeanF32`].
+    fn mean_f32(a: MeanF32) = neural_mean_f32_avx2, neural_mean_f32_avx512 {
+        let count = V::splat(a.rows as f32);
+        each_vector!(V, a.n, |i, part| {
+            let mut sum = V::zero();
+            for r in 0..a.rows {
+                let v: V = part.load(a.x.add(r * a.x_row).cast::<f32>().add(i));
+                sum = sum.add(v);
+            }
+            part.store(sum.div(count), a.y.cast::<f32>().add(i));
+        });
+    }
+}

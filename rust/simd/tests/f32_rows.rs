@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Operations on rows, against f64, all lengths.
+
+mod f32_common;
+
+use f32_common::{near, sets, wide, Buf, Random, EPS};
+use neural_simd::f32::{binary, Affine, Binary, Mean, Norm, Rows, RowsMut, Softmax};
+
+const PLACES: [usize; 4] = [0, 1, 3, 66];
+
+#[test]
+fn binary_operations() {
+    let mut random = Random::new(10);
+    for set in sets() {
+        for n in 0..=512 {
+            let (rows, shift) = (1 + n % 3, PLACES[n % 4]);
+            let a = random.units(rows * n);
+            let b = random.units(n);
+            let (ba, bb) = (Buf::new(&a, shift), Buf::new(&b, shift));
+            for op in 0..binary::COUNT {
+                for same in [false, true] {
+                    let mut y = Buf::new(&a, shift);
+                    assert!(set.binary_f32(&mut Binary {
+                        a: (!same).then_some(ba.bytes()),
+                        b: bb.bytes(),
+                        y: y.bytes_mut(),
+                        rows,
+                        n,
+                        op,
+                    }));
+                    for (i, y) in y.get().into_iter().enumerate() {
+                        let (a, b) = (a[i], b[i % n]);
+                        let expected = match op {
+                            binary::ADD => a + b,
+                            binary::SUB => a - b,
+                            binary::MUL => a * b,
+                            binary::DIV => a / b,
+                            binary::MAX => a.max(b),
+                            _ => a.min(b),
+                        };
+                        assert_eq!(
+                            y.to_bits(),
+                            expected.to_bits(),
+                            "{:?} {op} {n} {i}",
+                            set.isa()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn greatest_and_least_of_nan_are_nan() {
+    for set in sets() {
+        for op in [binary::MAX, binary::MIN] {
+            let mut y = Buf::new(&[1.0, f32::NAN, f32::NAN, 2.0], 0);
+            assert!(set.binary_f32(&mut Binary {
+                a: None,
+                b: Buf::new(&[f32::NAN, 1.0, f32::NAN, 2.0], 0).bytes(),
+                y: y.bytes_mut(),
+                rows: 1,
+                n: 4,
+                op,
+            }));
+            let nan: Vec<bool> = y.get().iter().map(|y| y.is_nan()).collect();
+            assert_eq!(nan, [true, true, true, false], "{:?} {op}", set.isa());
+        }
+    }
+}
+
+#[test]
+fn normalisation() {
+    let mut random = Random::new(11);
+    for set in sets() {
+        for n in 0..=512 {
+            let (rows, place) = (1 + n % 3, PLACES[n % 4]);
+            let x = random.units(rows * n);
+            let shift = random.units(n);
+            let factor = random.units(n);
+            let mut y = Buf::new(&x, place);
+            assert!(set.affine_f32(&mut Affine {
+                x: None,
+                shift: Buf::new(&shift, place).bytes(),
+                factor: Buf::new(&factor, place).bytes(),
+                y: y.bytes_mut(),
+                rows,
+                n,
+            }));
+            for (i, y) in y.get().into_iter().enumerate() {
+                let expected = (x[i] - shift[i % n]) * factor[i % n];
+                assert_eq!(y.to_bits(), expected.to_bits(), "{:?} {n} {i}", set.isa());
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_of_all_lengths() {
+    let mut random = Random::new(12);
+    for set in sets() {
+        for n in 1..=512 {
+            let (rows, gap, place) = (1 + n % 3, n % 2, PLACES[n % 4]);
+            let scale = [1.0, 10.0, 100.0][n % 3];
+            let x: Vec<f32> = random
+                .units(rows * (n + gap))
+                .iter()
+                .map(|x| x * scale)
+                .collect();
+            let bx = Buf::new(&x, place);
+            for log in [false, true] {
+                let mut y = Buf::new(&x, place);
+                assert!(set.softmax_f32(&mut Softmax {
+                    x: (n % 5 > 0).then_some(Rows {
+                        bytes: bx.bytes(),
+                        row: (n + gap) * 4,
+                    }),
+                    y: RowsMut {
+                        bytes: y.bytes_mut(),
+                        row: (n + gap) * 4,
+                    },
+                    rows,
+                    n,
+                    log,
+                }));
+                let y = y.get();
+                for (x, y) in x.chunks(n + gap).zip(y.chunks(n + gap)) {
+                    let row = wide(&x[..n]);
+                    let top = row.iter().fold(f64::MIN, |a, &b| a.max(b));
+                    let sum: f64 = row.iter().map(|x| (x - top).exp()).sum();
+                    for i in 0..n {
+                        let d = row[i] - top;
+                        let what = (set.isa(), n, i, log);
+                        if log {
+                            let e = d - sum.ln();
+                            near(y[i], e, 4.0 * EPS * (d.abs() + sum.ln()) + 1e-6, &what);
+                        } else {
+                            // The difference to the greatest one is rounded to its own size.
+                            let e = d.exp() / sum;
+                            near(
+                                y[i],
+                                e,
+                                e * (10.0 + n as f64 / 8.0 + d.abs()) * EPS + 1e-37,
+                                &what,
+                            );
+                        }
+                    }
+                    assert_eq!(x[n..], y[n..], "written between rows");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_of_no_numbers() {
+    let inf = f32::INFINITY;
+    for set in sets() {
+        for (x, nan) in [
+            ([0.0, -inf, 0.0], false),
+            ([-inf, -inf, -inf], true),
+            ([0.0, inf, 0.0], true),
+            ([0.0, f32::NAN, 0.0], true),
+        ] {
+            let mut y = Buf::new(&x, 0);
+            assert!(set.softmax_f32(&mut Softmax {
+                x: None,
+                y: RowsMut {
+                    bytes: y.bytes_mut(),
+                    row: 12,
+                },
+                rows: 1,
+                n: 3,
+                log: false,
+            }));
+            let y = y.get();
+            if nan {
+                assert!(y.iter().all(|y| y.is_nan()), "{:?} {x:?}: {y:?}", set.isa());
+            } else {
+                assert_eq!(y, [0.5, 0.0, 0.5], "{:?}", set.isa());
+            }
+        }
+        let mut y = [0; 4];
+        let mut none = Softmax {
+            x: None,
+            y: RowsMut {
+                bytes: &mut y,
+                row: 0,
+            },
+            rows: 1,
+            n: 0,
+            log: false,
+        };
+        assert!(!set.softmax_f32(&mut none), "softmax of nothing");
+    }
+}
+
+#[test]
+fn norms() {
+    let mut random = Random::new(13);
+    for set in sets() {
+        for n in 1..=512 {
+            let (rows, place) = (1 + n % 3, PLACES[n % 4]);
+            let x: Vec<f32> = random
+                .units(rows * n)
+                .iter()
+                .map(|x| x * 3.0 + 1.0)
+                .collect();
+            let gamma = random.units(n);
+            let beta = random.units(n);
+            let (bg, bb) = (Buf::new(&gamma, place), Buf::new(&beta, place));
+            let eps = 1e-5f32;
+            for (rms, with) in [(false, true), (true, false), (true, true)] {
+                let mut y = Buf::new(&x, place);
+                assert!(set.norm_f32(&mut Norm {
+                    x: None,
+                    y: RowsMut {
+                        bytes: y.bytes_mut(),
+                        row: n * 4,
+                    },
+                    rows,
+                    n,
+                    gamma: bg.bytes(),
+                    beta: with.then_some(bb.bytes()),
+                    eps: eps.to_bits(),
+                    rms,
+                }));
+                for (x, y) in x.chunks(n).zip(y.get().chunks(n)) {
+                    let x = wide(x);
+                    let mean = if rms {
+                        0.0
+                    } else {
+                        x.iter().sum::<f64>() / n as f64
+                    };
+                    let square = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
+                    let deviation = (square + f64::from(eps)).sqrt();
+                    for i in 0..n {
+                        let v = (x[i] - mean) / deviation;
+                        let b = if with { f64::from(beta[i]) } else { 0.0 };
+                        let g = f64::from(gamma[i]);
+                        // The mean is off by the rounding of sums of numbers up to 4.
+                        let off = (8.0 + n as f64 / 16.0) * EPS * (4.0 / deviation + v.abs());
+                        near(y[i], v * g + b, off + 4.0 * EPS, &(set.isa(), n, i, rms));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn mean_over_rows() {
+    let mut random = Random::new(14);
+    for set in sets() {
+        for n in 0..=512 {
+            let (rows, gap, place) = (1 + n % 7, n % 2, PLACES[n % 4]);
+            let x = random.units(rows * (n + gap));
+            let mut y = Buf::new(&vec![0.0; n], place);
+            assert!(set.mean_f32(&mut Mean {
+                x: Rows {
+                    bytes: Buf::new(&x, place).bytes(),
+                    row: (n + gap) * 4,
+                },
+                y: y.bytes_mut(),
+                rows,
+                n,
+            }));
+            for (i, y) in y.get().into_iter().enumerate() {
+                let column = (0..rows).map(|r| f64::from(x[r * (n + gap) + i]));
+                let mean = column.sum::<f64>() / rows as f64;
+                near(y, mean, 8.0 * EPS, &(set.isa(), n, i));
+            }
+        }
+    }
+}
