@@ -83,3 +83,48 @@ pub(crate) struct DepthwiseI8 {
     /// From sums to codes.
     pub(crate) requant: Requant,
 }
+
+/// `int8::ChainLayer`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct ChainLayer {
+    /// What it reads.
+    pub(crate) k: u32,
+    /// What it gives.
+    pub(crate) n: u32,
+    /// Offset of the packed weights.
+    pub(crate) w: u32,
+    /// Offset of the folded biases.
+    pub(crate) bias: u32,
+    /// Offset of the multipliers.
+    pub(crate) mult: u32,
+    /// Offset of the shifts.
+    pub(crate) shift: u32,
+    /// Zero point of the output, 0..=255.
+    pub(crate) zero: i32,
+    /// Least code.
+    pub(crate) min: i32,
+    /// Greatest code.
+    pub(crate) max: i32,
+    /// Nothing.
+    pub(crate) reserved: [i32; 7],
+}
+
+/// `int8::Chain`.
+#[repr(C)]
+pub(crate) struct ChainI8 {
+    /// Input, codes.
+    pub(crate) x: *const u8,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// What is between layers.
+    pub(crate) buffers: [*mut u8; 2],
+    /// Where the offsets of the layers lead to.
+    pub(crate) weights: *const u8,
+    /// The layers, [`ChainLayer`] each.
+    pub(crate) layers: *const u8,
+    /// How many.
+    pub(crate) count: usize,
+    /// Whether the output gets codes; else biased codes.
+    pub(crate) flip: usize,
+}

@@ -2,7 +2,7 @@
 
 //! Layers of 8-bit integers: what is checked before vector code is entered.
 
-use neural_core::int8::{Depthwise, Gemm, Requant, GROUP, LANES, PANEL, SLACK};
+use neural_core::int8::{Chain, ChainLayer, Depthwise, Gemm, Requant, GROUP, LANES, PANEL, SLACK};
 
 use crate::{args, call, Isa, Set};
 
@@ -136,7 +136,62 @@ pub(crate) fn depthwise(layer: &mut Depthwise<'_>) -> Option<args::DepthwiseI8> 
     })
 }
 
+/// `None` if an access could miss a slice, or the layers do not fit each other.
+#[inline(always)]
+pub(crate) fn chain(chain: &mut Chain<'_>) -> Option<args::ChainI8> {
+    // CAST: to wider types.
+    let size = |n: u32| n as usize;
+    let room = chain.width.checked_sub(SLACK)?;
+    if chain.temp.len() / 2 < chain.width || chain.layers.is_empty() {
+        return None;
+    }
+    let mut read = chain.x.len();
+    let (count, weights) = (chain.layers.len() / ChainLayer::BYTES, chain.weights.len());
+    for bytes in chain.layers.chunks_exact(ChainLayer::BYTES) {
+        let layer = ChainLayer::read(bytes)?;
+        let (k, n) = (size(layer.k), size(layer.n));
+        let rows = n.checked_next_multiple_of(LANES)?;
+        let list = rows.checked_mul(WORD)?;
+        let packed = k.checked_next_multiple_of(GROUP)?.checked_mul(rows)?;
+        let last = size(layer.bias.max(layer.mult).max(layer.shift));
+        let inside = last
+            .checked_add(list)?
+            .max(size(layer.w).checked_add(packed)?)
+            <= weights;
+        if k != read || k > room || n == 0 || n > room || !inside {
+            return None;
+        }
+        read = n;
+    }
+    if read != chain.y.len() {
+        return None;
+    }
+    let (low, high) = chain.temp.split_at_mut(chain.width);
+    Some(args::ChainI8 {
+        x: chain.x.as_ptr(),
+        y: chain.y.as_mut_ptr(),
+        buffers: [low.as_mut_ptr(), high.as_mut_ptr()],
+        weights: chain.weights.as_ptr(),
+        layers: chain.layers.as_ptr(),
+        count,
+        flip: chain.flip.into(),
+    })
+}
+
 impl Set {
+    /// The layers of a chain, if there is vector code for them.
+    #[inline]
+    pub fn chain_i8(&self, layers: &mut Chain<'_>) -> bool {
+        if self.isa() == Isa::Scalar {
+            return false;
+        }
+        match chain(layers) {
+            // SAFETY: the set was made for this CPU; the accesses were checked.
+            Some(args) => unsafe { call::chain_i8(self.isa(), &args) },
+            None => false,
+        }
+    }
+
     /// [`neural_core::int8::gemm`], if there is vector code for it.
     #[inline]
     pub fn gemm_i8(&self, layer: &mut Gemm<'_>) -> bool {

@@ -34,6 +34,8 @@ mod avx2;
 #[path = "leaf/avx512.rs"]
 mod avx512;
 
+#[path = "leaf/chain.rs"]
+pub(crate) mod chain;
 #[path = "leaf/depthwise.rs"]
 pub(crate) mod depthwise;
 #[path = "leaf/gemm.rs"]

@@ -202,6 +202,12 @@ variants! {
         Avx512: neural_gemm_i8_avx512,
         Avx2: neural_gemm_i8_avx2,
     }
+    chain_i8(ChainI8) {
+        Avx512Vnni: neural_chain_i8_avx512vnni,
+        AvxVnni: neural_chain_i8_avxvnni,
+        Avx512: neural_chain_i8_avx512,
+        Avx2: neural_chain_i8_avx2,
+    }
     depthwise_i8(DepthwiseI8) {
         Avx512Vnni: neural_depthwise_i8_avx512vnni,
         AvxVnni: neural_depthwise_i8_avxvnni,

@@ -151,6 +151,24 @@ unsafe fn single<I: Isa, const NV: usize, const U: usize>(
     }
 }
 
+/// One position of a panel of `rows` rows.
+#[inline(always)]
+unsafe fn one<I: Isa>(a: &GemmI8, position: (*const u8, *mut u8), rows: usize, column: Column) {
+    // SAFETY: as in `tile`.
+    unsafe {
+        match (I::WIDE, rows / LANES) {
+            (true, 1) => single::<I, 1, 4>(a, position, column),
+            (true, 2) => single::<I, 2, 4>(a, position, column),
+            (true, 3) => single::<I, 3, 4>(a, position, column),
+            (true, _) => single::<I, 4, 2>(a, position, column),
+            (false, 1) => single::<I, 2, 4>(a, position, column),
+            (false, 2) => single::<I, 4, 2>(a, position, column),
+            (false, 3) => single::<I, 6, 1>(a, position, column),
+            (false, _) => single::<I, 8, 1>(a, position, column),
+        }
+    }
+}
+
 /// Tiles of the heights given, as many as fit, for a column of `$nv` vectors.
 macro_rules! tiles {
     ($isa:ty, $a:ident, $at:ident, $column:expr, $nv:literal, $($mr:literal)*) => {
@@ -168,31 +186,22 @@ unsafe fn wide<I: Isa>(a: &GemmI8, mut at: Cursor, rows: usize, column: Column) 
         match rows / LANES {
             1 => {
                 tiles!(I, a, at, column, 1, 8 4 2);
-                if at.left > 0 {
-                    single::<I, 1, 4>(a, at.next(&a.positions), column);
-                }
             }
             2 => {
                 tiles!(I, a, at, column, 2, 8 4 2);
-                if at.left > 0 {
-                    single::<I, 2, 4>(a, at.next(&a.positions), column);
-                }
             }
             3 => {
                 tiles!(I, a, at, column, 3, 6 2);
-                if at.left > 0 {
-                    single::<I, 3, 4>(a, at.next(&a.positions), column);
-                }
             }
             _ => {
                 if I::DOT {
                     tiles!(I, a, at, column, 4, 6);
                 }
                 tiles!(I, a, at, column, 4, 4 2);
-                if at.left > 0 {
-                    single::<I, 4, 2>(a, at.next(&a.positions), column);
-                }
             }
+        }
+        if at.left > 0 {
+            one::<I>(a, at.next(&a.positions), rows, column);
         }
     }
 }
@@ -219,15 +228,34 @@ unsafe fn narrow<I: Isa>(a: &GemmI8, start: Cursor, rows: usize, panel: Column) 
             }
         }
         if at.left > 0 {
-            let position = at.next(&a.positions);
-            match rows / LANES {
-                1 => single::<I, 2, 4>(a, position, panel),
-                2 => single::<I, 4, 2>(a, position, panel),
-                3 => single::<I, 6, 1>(a, position, panel),
-                _ => single::<I, 8, 1>(a, position, panel),
-            }
+            one::<I>(a, at.next(&a.positions), rows, panel);
         }
     }
+}
+
+/// Calls `$panel` with the rows and the place of each panel.
+macro_rules! panels {
+    ($a:ident, |$rows:ident, $column:ident| $panel:expr) => {
+        let mut w = $a.w;
+        let mut row = 0;
+        while row < $a.n {
+            let left = $a.n - row;
+            let $rows = if left < PANEL {
+                left.div_ceil(LANES) * LANES
+            } else {
+                PANEL
+            };
+            let $column = Column {
+                w,
+                step: $rows * GROUP,
+                row,
+            };
+            // SAFETY: as in `tile`; panels follow each other.
+            unsafe { $panel };
+            w = w.wrapping_add($a.segments * $a.groups * $rows * GROUP);
+            row += PANEL;
+        }
+    };
 }
 
 #[inline(always)]
@@ -235,31 +263,22 @@ unsafe fn gemm<I: Isa>(a: &GemmI8) {
     let Some(start) = Cursor::new(&a.positions) else {
         return;
     };
-    let mut w = a.w;
-    let mut row = 0;
-    while row < a.n {
-        let left = a.n - row;
-        let rows = if left < PANEL {
-            left.div_ceil(LANES) * LANES
-        } else {
-            PANEL
-        };
-        let column = Column {
-            w,
-            step: rows * GROUP,
-            row,
-        };
-        // SAFETY: as in `tile`; panels follow each other.
-        unsafe {
-            if I::WIDE {
-                wide::<I>(a, start, rows, column);
-            } else {
-                narrow::<I>(a, start, rows, column);
-            }
-        }
-        w = w.wrapping_add(a.segments * a.groups * rows * GROUP);
-        row += PANEL;
-    }
+    panels!(a, |rows, column| if I::WIDE {
+        wide::<I>(a, start, rows, column)
+    } else {
+        narrow::<I>(a, start, rows, column)
+    });
+}
+
+/// The first position only.
+///
+/// # Safety
+///
+/// As that of the matrix product.
+#[inline(always)]
+pub(super) unsafe fn position<I: Isa>(a: &GemmI8) {
+    let first = (a.positions.x, a.positions.y);
+    panels!(a, |rows, column| one::<I>(a, first, rows, column));
 }
 
 macro_rules! entry {
