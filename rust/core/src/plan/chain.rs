@@ -135,7 +135,9 @@ fn layers(steps: &[Step]) -> impl Iterator<Item = ChainLayer> + Clone + '_ {
             Work::Int8(Int8::Products(products))
                 if from == before.write && before.last_use == i =>
             {
-                products.chain_layer()
+                let layer = products.chain_layer();
+                // A window may leave out what is at the end of an image.
+                layer.filter(|layer| layer.k == step.inputs)
             }
             _ => None,
         }

@@ -2,6 +2,8 @@
 
 //! Random networks of 8-bit codes.
 
+#![allow(dead_code)] // Each test uses a part of it.
+
 use neural_core::nnm::{DType, OpKind, Tensor, TensorKind};
 
 use super::codes::{pair, Codes, Win, SOFTMAX_SCALE};
