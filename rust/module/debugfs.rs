@@ -125,10 +125,9 @@ fn stats_json(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// Writes the settings of a network as lines that can be echoed back.
 pub(crate) fn write_config(network: &Network, f: &mut dyn Write) -> fmt::Result {
     let (settings, allowed) = network.settings();
-    if allowed.is_all() {
-        settings.write(&"all", f)
-    } else {
-        settings.write(allowed, f)
+    match allowed {
+        None => settings.write(&"all", f),
+        Some(cpus) => settings.write(&*cpus, f),
     }
 }
 

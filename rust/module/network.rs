@@ -117,9 +117,6 @@ struct Tuning {
     eviction: AtomicU8,
     simd: AtomicBool,
     batch_spread: AtomicU32,
-    /// Whether `allowed` is every CPU, so that it need not be looked at.
-    anywhere: AtomicBool,
-    allowed: CpuSet,
 }
 
 /// What those who change the network share.
@@ -139,6 +136,8 @@ pub(crate) static NETWORKS: SlabCache<Shared<Network>> = SlabCache::new();
 pub(crate) struct Network {
     model: RcuCell<SlabArc<Model>>,
     cache: RcuCell<Arc<PredictionCache>>,
+    /// The CPUs on which work may be done; nothing for all.
+    allowed: RcuCell<Arc<CpuSet>>,
     tuning: Tuning,
     counters: PerCpuCounters,
     /// Its id, never used again.
@@ -219,7 +218,6 @@ impl Network {
         )?;
         let no_memory = |_| Failure::memory("a network", core::mem::size_of::<Self>());
         let counters = PerCpuCounters::new().map_err(no_memory)?;
-        let allowed = CpuSet::all().map_err(no_memory)?;
         let network = NETWORKS
             .share(
                 spread.weights().node(),
@@ -235,11 +233,10 @@ impl Network {
                         eviction: AtomicU8::new(code_of(settings.cache_eviction)),
                         simd: AtomicBool::new(settings.simd),
                         batch_spread: AtomicU32::new(settings.batch_spread),
-                        anywhere: AtomicBool::new(true),
-                        allowed,
                     },
                     model: RcuCell::new(Some(model)),
                     cache: RcuCell::new(cache),
+                    allowed: RcuCell::empty(),
                     counters,
                     memory_peak: AtomicU64::new(0),
                     turn: AtomicU32::new(0),

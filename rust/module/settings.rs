@@ -4,7 +4,8 @@
 
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    sync::Arc, //
 };
 use neural_core::config::{
     self,
@@ -26,10 +27,13 @@ use crate::{
 /// The most bytes that one change may have.
 pub(crate) const MAX_TEXT: usize = 4096;
 
+/// The CPUs on which work may be done; `None` for all.
+pub(crate) type Allowed = Option<Arc<CpuSet>>;
+
 /// What a text asks for.
 pub(crate) struct Change<'a> {
     text: &'a [u8],
-    cpus: Option<CpuSet>,
+    cpus: Option<Allowed>,
     timeout: bool,
     resets: bool,
 }
@@ -81,7 +85,7 @@ impl<'a> Change<'a> {
     }
 
     /// The CPUs that are asked for.
-    pub(crate) fn cpus(&self) -> Option<&CpuSet> {
+    pub(crate) fn cpus(&self) -> Option<&Allowed> {
         self.cpus.as_ref()
     }
 
@@ -96,13 +100,13 @@ impl<'a> Change<'a> {
     }
 }
 
-fn parse_cpus(list: &str) -> Outcome<CpuSet> {
+fn parse_cpus(list: &str) -> Outcome<Allowed> {
     let no_memory = |_| Failure::memory("allowed_cpus", list.len());
     if list == "all" {
-        return CpuSet::all().map_err(no_memory);
+        return Ok(None);
     }
     let text = CString::try_from_fmt(fmt!("{list}")).map_err(no_memory)?;
-    CpuSet::parse(&text).map_err(|error| {
+    let set = CpuSet::parse(&text).map_err(|error| {
         if error == ENOMEM {
             return Failure::memory("allowed_cpus", list.len());
         }
@@ -111,5 +115,11 @@ fn parse_cpus(list: &str) -> Outcome<CpuSet> {
             Config,
             "config: allowed_cpus: '{list}' is no list of CPUs of this machine, such as 0-3,8"
         )
-    })
+    })?;
+    if set.is_all() {
+        return Ok(None);
+    }
+    Arc::new(set, GFP_KERNEL)
+        .map(Some)
+        .map_err(|_| Failure::memory("allowed_cpus", list.len()))
 }

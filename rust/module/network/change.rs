@@ -120,10 +120,7 @@ impl Network {
             drop(self.cache.replace(cache));
         }
         if let Some(cpus) = change.cpus() {
-            // A reader that sees the flag cleared looks at the set; so clear it first.
-            self.tuning.anywhere.store(false, Relaxed);
-            self.tuning.allowed.assign(cpus);
-            self.tuning.anywhere.store(cpus.is_all(), Relaxed);
+            drop(self.allowed.replace(cpus.clone()));
         }
         if change.sets_timeout() {
             control.own_timeout = true;

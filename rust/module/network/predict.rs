@@ -173,25 +173,24 @@ impl Network {
 
     /// Whether work may be done on a CPU.
     fn may_run_on(&self, cpu: usize) -> bool {
-        self.tuning.anywhere.load(Relaxed) || self.tuning.allowed.contains(cpu)
+        let rcu = rcu::read_lock();
+        self.allowed
+            .read(&rcu)
+            .is_none_or(|allowed| allowed.contains(cpu))
     }
 
     /// An allowed CPU that is online, in turn: of the caller's node if it has any.
     fn pick_cpu(&self) -> Outcome<usize> {
         let node = cpu::current_node();
         let turn = self.turn.fetch_add(1, Relaxed) as usize;
-        let near = || {
-            let online = self.tuning.allowed.online();
-            online.filter(|&cpu| cpu::node_of(cpu) == node)
-        };
+        let allowed = self.allowed.get();
+        let online = || cpu::online_of(allowed.as_deref());
+        let near = || online().filter(|&cpu| cpu::node_of(cpu) == node);
         let nth = |count: usize| turn.checked_rem(count).unwrap_or(0);
-        near()
+        let cpu = near()
             .nth(nth(near().count()))
-            .or_else(|| {
-                let count = self.tuning.allowed.online().count();
-                self.tuning.allowed.online().nth(nth(count))
-            })
-            .ok_or_else(|| failure!(ENXIO, Context, "predict: no allowed CPU is online"))
+            .or_else(|| online().nth(nth(online().count())));
+        cpu.ok_or_else(|| failure!(ENXIO, Context, "predict: no allowed CPU is online"))
     }
 
     /// Runs the model on this CPU, if that is allowed and the model is cheap: in a worker or in an
@@ -338,7 +337,8 @@ impl Network {
         let stay = MigrateGuard::new();
         let here = cpu::current_cpu();
         let helps = self.may_run_on(here);
-        let others = self.tuning.allowed.online().filter(|&cpu| cpu != here);
+        let allowed = self.allowed.get();
+        let others = cpu::online_of(allowed.as_deref()).filter(|&cpu| cpu != here);
         if spread != 0 && samples.len() >= spread {
             let own = || {
                 if helps {

@@ -13,8 +13,8 @@ use super::Network;
 use crate::{
     failure::Line,
     model::Model,
+    settings::Allowed,
     sys::{
-        cpu::CpuSet,
         param,
         slab::SlabArc, //
     }, //
@@ -27,11 +27,11 @@ impl Network {
     }
 
     /// The settings now, and the allowed CPUs.
-    pub(crate) fn settings(&self) -> (Settings, &CpuSet) {
+    pub(crate) fn settings(&self) -> (Settings, Allowed) {
         let mut settings = self.control.lock().settings;
         // CAST: At most an hour.
         settings.cache_timeout_ms = self.timeout_ms() as u32;
-        (settings, &self.tuning.allowed)
+        (settings, self.allowed.get())
     }
 
     /// Whether vector code may be used: by the network's setting and the module's.

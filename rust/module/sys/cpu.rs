@@ -2,13 +2,7 @@
 
 //! Where code runs: context, CPU, NUMA node, time; and running it on another CPU.
 
-use core::{
-    marker::PhantomData,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::Relaxed, //
-    }, //
-};
+use core::marker::PhantomData;
 
 use kernel::{
     bindings,
@@ -199,22 +193,20 @@ pub(crate) fn call_on<F: FnMut() + Send>(cpu: usize, func: &mut F) -> Result {
     })
 }
 
-/// A set of CPUs that readers test without a lock while a writer changes it.
-///
-/// A reader may see a change of more than 64 CPUs half done.
+/// A set of CPUs, which never changes.
 pub(crate) struct CpuSet {
-    words: KVec<AtomicU64>,
+    words: KVec<u64>,
 }
 
 impl CpuSet {
     /// All possible CPUs.
-    pub(crate) fn all() -> Result<Self> {
+    fn all() -> Result<Self> {
         let mut words = KVec::with_capacity(nr_cpu_ids().div_ceil(64), GFP_KERNEL)?;
         for word in 0..nr_cpu_ids().div_ceil(64) {
             let bits = (0..64)
                 .filter(|bit| possible(word * 64 + bit))
                 .fold(0u64, |bits, bit| bits | 1 << bit);
-            words.push(AtomicU64::new(bits), GFP_KERNEL)?;
+            words.push(bits, GFP_KERNEL)?;
         }
         Ok(CpuSet { words })
     }
@@ -222,22 +214,21 @@ impl CpuSet {
     /// The CPUs of a list as the kernel writes it (`0-3,8`). Errors: `EINVAL` for a malformed list,
     /// `ERANGE` for a CPU that cannot be there or an empty list.
     pub(crate) fn parse(list: &CStr) -> Result<Self> {
-        let set = CpuSet::all()?;
-        let possible = set.try_clone()?;
-        // SAFETY: `words` has room for `nr_cpu_ids` bits and `AtomicU64` has the layout of a
-        // 64-bit `unsigned long`; the set is not shared yet.
+        let mut set = CpuSet::all()?;
+        let possible = CpuSet::all()?;
+        // SAFETY: `words` has room for `nr_cpu_ids` bits, in words of the size of an `unsigned
+        // long`.
         let ret = unsafe {
             ffi::neural_shim_cpulist_parse(
                 list.as_char_ptr(),
-                set.words.as_ptr().cast_mut().cast(),
+                set.words.as_mut_ptr().cast(),
                 kernel::cpu::nr_cpu_ids(),
             )
         };
         kernel::error::to_result(ret)?;
         let mut any = 0;
-        for (word, allowed) in set.words.iter().zip(possible.words.iter()) {
-            let bits = word.load(Relaxed);
-            if bits & !allowed.load(Relaxed) != 0 {
+        for (bits, allowed) in set.words.iter().zip(possible.words.iter()) {
+            if bits & !allowed != 0 {
                 return Err(ERANGE);
             }
             any |= bits;
@@ -248,38 +239,22 @@ impl CpuSet {
         Ok(set)
     }
 
-    /// A copy.
-    pub(crate) fn try_clone(&self) -> Result<Self> {
-        let mut words = KVec::with_capacity(self.words.len(), GFP_KERNEL)?;
-        for word in self.words.iter() {
-            words.push(AtomicU64::new(word.load(Relaxed)), GFP_KERNEL)?;
-        }
-        Ok(CpuSet { words })
-    }
-
-    /// Takes over the CPUs of `other`.
-    pub(crate) fn assign(&self, other: &CpuSet) {
-        for (word, bits) in self.words.iter().zip(other.words.iter()) {
-            word.store(bits.load(Relaxed), Relaxed);
-        }
-    }
-
     /// Whether `cpu` is in the set.
     pub(crate) fn contains(&self, cpu: usize) -> bool {
         self.words
             .get(cpu / 64)
-            .is_some_and(|word| word.load(Relaxed) & (1 << (cpu % 64)) != 0)
-    }
-
-    /// The CPUs of the set that are online, in order.
-    pub(crate) fn online(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..nr_cpu_ids()).filter(|&cpu| self.contains(cpu) && online(cpu))
+            .is_some_and(|bits| bits & (1 << (cpu % 64)) != 0)
     }
 
     /// Whether every possible CPU is in the set.
     pub(crate) fn is_all(&self) -> bool {
         (0..nr_cpu_ids()).all(|cpu| !possible(cpu) || self.contains(cpu))
     }
+}
+
+/// The CPUs that are online, in order; of `set`, or of all without one.
+pub(crate) fn online_of(set: Option<&CpuSet>) -> impl Iterator<Item = usize> + '_ {
+    (0..nr_cpu_ids()).filter(move |&cpu| set.is_none_or(|set| set.contains(cpu)) && online(cpu))
 }
 
 impl core::fmt::Display for CpuSet {

@@ -36,11 +36,15 @@ use super::{
     }, //
 };
 
+/// Whether each slot of a CPU is taken; a cache line of its own, which no other CPU writes.
+#[repr(align(64))]
+struct Taken([AtomicBool; LEVELS]);
+
 /// Scratch slots of equal size for every CPU and context.
 pub(crate) struct CpuScratch {
     /// The memory for each CPU; `None` for a CPU that cannot be there.
     memory: KVec<Option<NodeBuf>>,
-    taken: KVec<AtomicBool>,
+    taken: KVec<Taken>,
     bytes: usize,
 }
 
@@ -49,7 +53,7 @@ impl CpuScratch {
     /// sleep.
     pub(crate) fn new(bytes: usize, placement: Option<Placement>) -> Result<Self> {
         let mut memory = KVec::with_capacity(cpu::nr_cpu_ids(), GFP_KERNEL)?;
-        let mut taken = KVec::with_capacity(cpu::nr_cpu_ids() * LEVELS, GFP_KERNEL)?;
+        let mut taken = KVec::with_capacity(cpu::nr_cpu_ids(), GFP_KERNEL)?;
         for cpu in 0..cpu::nr_cpu_ids() {
             let place = placement.unwrap_or(Placement::Near(cpu::node_of(cpu)));
             let buf = if cpu::possible(cpu) {
@@ -61,9 +65,10 @@ impl CpuScratch {
                 None
             };
             memory.push(buf, GFP_KERNEL)?;
-            for _ in 0..LEVELS {
-                taken.push(AtomicBool::new(false), GFP_KERNEL)?;
-            }
+            taken.push(
+                Taken([const { AtomicBool::new(false) }; LEVELS]),
+                GFP_KERNEL,
+            )?;
         }
         Ok(CpuScratch {
             memory,
@@ -81,7 +86,7 @@ impl CpuScratch {
             Context::Nmi => return None,
         };
         let buf = self.memory.get(guard.cpu())?.as_ref()?;
-        let taken = self.taken.get(guard.cpu() * LEVELS + level)?;
+        let taken = self.taken.get(guard.cpu())?.0.get(level)?;
         // ORDERING: Acquire and release order the uses of the slot by one CPU after the other.
         if taken.swap(true, Acquire) {
             return None;
