@@ -27,7 +27,10 @@ use crate::{
     sys::{
         cpu,
         slab::SlabArc,
-        work::WorkSet, //
+        work::{
+            Queue,
+            WorkSet, //
+        }, //
     }, //
 };
 
@@ -217,6 +220,36 @@ mod tests {
         assert_eq!(after.cache_timeout_ms, 77);
         assert_eq!(after.cache_size, 16);
         unload("k_config")
+    }
+
+    #[test]
+    fn what_a_network_counts_stays_in_the_total() -> Result {
+        let network = load("k_total", 1)?;
+        let before = registry::total();
+        assert_eq!(answer(&network)?, Some(2));
+        assert!(network.configure(b"reset stats").is_ok());
+        assert_eq!(network.snapshot().predictions, 0);
+        assert_eq!(registry::total().predictions, before.predictions + 1);
+        assert_eq!(answer(&network)?, Some(2));
+        unload("k_total")?;
+        assert_eq!(registry::total().predictions, before.predictions + 2);
+        // Somebody still had it.
+        assert_eq!(answer(&network)?, Some(2));
+        drop(network);
+        let after = registry::total();
+        assert_eq!(after.predictions, before.predictions + 3);
+        assert_eq!(after.cache_hits, before.cache_hits + 2);
+        Ok(())
+    }
+
+    #[test]
+    fn what_exists_once_is_not_made_twice() -> Result {
+        assert_eq!(Queue::new().err(), Some(EBUSY));
+        let again = crate::network::NETWORKS.create(c"neural_again");
+        assert_eq!(again.err(), Some(EBUSY));
+        let network = load("k_twice", 1)?;
+        assert_eq!(answer(&network)?, Some(2));
+        unload("k_twice")
     }
 
     #[test]

@@ -50,6 +50,7 @@ use crate::{
         Model,
         Spread, //
     },
+    registry,
     sys::{
         cpu::{
             self,
@@ -132,7 +133,7 @@ struct Control {
 pub(crate) static NETWORKS: SlabCache<Shared<Network>> = SlabCache::new();
 
 /// A network.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(crate) struct Network {
     model: RcuCell<SlabArc<Model>>,
     cache: RcuCell<Arc<PredictionCache>>,
@@ -251,6 +252,14 @@ impl Network {
             .map_err(no_memory)?;
         network.note_memory(0);
         Ok(network)
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Network {
+    fn drop(self: Pin<&mut Self>) {
+        // What was counted since it was unloaded, by those who still had it.
+        registry::retire(&self);
     }
 }
 

@@ -289,7 +289,7 @@ pub(crate) fn unload(name: &Name) -> Outcome<u32> {
         // With the sum, so that nobody counts the network twice or not at all.
         let mut notes = NOTES.lock();
         drop(TABLE.replace(Some(table)));
-        notes.gone.merge(&network.snapshot());
+        notes.gone.merge(&network.take_counts());
     }
     let at = lifecycle.dirs.iter().position(|(id, _)| *id == network.id);
     // Waits for who reads the files, who need `NOTES` or `control` only.
@@ -341,9 +341,10 @@ pub(crate) fn load_list(list: &CStr) -> Outcome {
     Ok(())
 }
 
-/// Keeps statistics that a network no longer has in the sum over all.
-pub(crate) fn retire(snapshot: &Snapshot) {
-    NOTES.lock().gone.merge(snapshot);
+/// Moves the statistics of a network, which starts anew or goes, to the sum over all.
+pub(crate) fn retire(network: &Network) {
+    let mut notes = NOTES.lock();
+    notes.gone.merge(&network.take_counts());
 }
 
 /// Statistics of all networks, those included that are gone.

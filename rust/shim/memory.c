@@ -37,10 +37,29 @@ void *neural_shim_vmap(struct page **pages, unsigned int count)
 	return vmap(pages, count, VM_MAP, PAGE_KERNEL);
 }
 
-/* The mapping takes over the pages and their array, which kvfree() can free: vfree() frees all. */
+/*
+ * The mapping takes over the pages and their array, which kvfree() can free:
+ * vfree() frees all. The first page remembers how many there are.
+ */
 void *neural_shim_vmap_owned(struct page **pages, unsigned int count)
 {
-	return vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
+	struct page *first = pages[0];
+	void *addr = vmap(pages, count, VM_MAP | VM_MAP_PUT_PAGES, PAGE_KERNEL);
+
+	if (addr)
+		set_page_private(first, count);
+	return addr;
+}
+
+/* Tells how many pages there were. */
+unsigned int neural_shim_vunmap_owned(void *addr)
+{
+	struct page *first = vmalloc_to_page(addr);
+	unsigned int count = page_private(first);
+
+	set_page_private(first, 0);
+	vfree(addr);
+	return count;
 }
 
 void neural_shim_vunmap(const void *addr)

@@ -47,6 +47,7 @@ unsigned long neural_shim_totalram_pages(void);
 void neural_shim_free_page(struct page *page);
 void *neural_shim_vmap(struct page **pages, unsigned int count);
 void *neural_shim_vmap_owned(struct page **pages, unsigned int count);
+unsigned int neural_shim_vunmap_owned(void *addr);
 void neural_shim_vunmap(const void *addr);
 int neural_shim_page_to_nid(const struct page *page);
 int neural_shim_addr_to_nid(const void *addr);

@@ -105,37 +105,6 @@ impl Counters {
             counter.fetch_add(1, Relaxed);
         }
     }
-
-    /// Sets all to zero. What is counted at the same moment may be lost or kept.
-    pub fn reset(&self) {
-        for counter in self.all() {
-            counter.store(0, Relaxed);
-        }
-    }
-
-    fn all(&self) -> impl Iterator<Item = &AtomicU64> {
-        let Counters {
-            total_ns,
-            cache_hits,
-            cache_misses,
-            cache_expired,
-            simd_ops,
-            batches,
-            errors,
-            histogram,
-        } = self;
-        [
-            total_ns,
-            cache_hits,
-            cache_misses,
-            cache_expired,
-            simd_ops,
-            batches,
-        ]
-        .into_iter()
-        .chain(errors)
-        .chain(histogram)
-    }
 }
 
 impl Default for Counters {
@@ -219,8 +188,18 @@ impl Snapshot {
 
     /// Adds the counters of a CPU.
     pub fn add(&mut self, counters: &Counters) {
+        self.add_by(counters, |counter| counter.load(Relaxed));
+    }
+
+    /// Moves the counters of a CPU here: they are zero afterwards, and each event is counted either
+    /// here or there.
+    pub fn take(&mut self, counters: &Counters) {
+        self.add_by(counters, |counter| counter.swap(0, Relaxed));
+    }
+
+    fn add_by(&mut self, counters: &Counters, read: impl Fn(&AtomicU64) -> u64) {
         let add = |sum: &mut u64, counter: &AtomicU64| {
-            let value = counter.load(Relaxed);
+            let value = read(counter);
             *sum = sum.wrapping_add(value);
             value
         };

@@ -95,7 +95,10 @@ fn everything_that_is_counted_shows() {
     merged.count_error(6);
     assert_eq!(merged.errors, [2, 4, 6, 8, 10, 13]);
 
-    counters.reset();
+    let before = snapshot(&counters);
+    let mut taken = Snapshot::default();
+    taken.take(&counters);
+    assert_eq!(taken, before);
     assert_eq!(snapshot(&counters), Snapshot::default());
 }
 

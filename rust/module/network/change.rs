@@ -69,8 +69,7 @@ impl Network {
         let change = Change::parse(text)?;
         self.apply(&change)?;
         if change.resets() {
-            registry::retire(&self.counters.snapshot());
-            self.counters.reset();
+            registry::retire(self);
         }
         Ok(())
     }

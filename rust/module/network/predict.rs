@@ -68,6 +68,13 @@ impl Network {
     /// Context: any but NMI for a cheap model (`NEURAL_ATOMIC_MACS`); a costlier one needs a task
     /// that may sleep.
     pub(crate) fn predict(&self, input: &[u8], output: &mut [u8]) -> Outcome {
+        let (ns, result) = self.predict_counted(input, output);
+        trace::predict(self.id, ns, 1, errno(&result));
+        result
+    }
+
+    /// Predicts one sample and counts it; also tells the time that it took.
+    fn predict_counted(&self, input: &[u8], output: &mut [u8]) -> (u64, Outcome) {
         let start = cpu::now_ns();
         let result = self.predict_from(start, input, output);
         let ns = cpu::now_ns().saturating_sub(start);
@@ -76,8 +83,7 @@ impl Network {
             Ok(Answer::Computed(cpu)) => self.counters.of(*cpu).record_predict(ns),
             Err(failure) => self.count_error(failure.kind),
         }
-        trace::predict(self.id, ns, 1, errno(&result));
-        result.map(|_| ())
+        (ns, result.map(|_| ()))
     }
 
     /// Predicts and says how, and on which CPU.
@@ -324,7 +330,7 @@ impl Network {
                 let Some((input, output)) = samples.next() else {
                     break;
                 };
-                if let Err(failure) = self.predict(input, output) {
+                if let (_, Err(failure)) = self.predict_counted(input, output) {
                     fail(failure);
                 }
                 if cpu::dying() {

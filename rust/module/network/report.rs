@@ -64,6 +64,11 @@ impl Network {
         snapshot.predictions
     }
 
+    /// Moves what was counted to the caller; called by the registry, which keeps the sum.
+    pub(crate) fn take_counts(&self) -> Snapshot {
+        self.counters.take()
+    }
+
     /// The statistics.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut snapshot = self.counters.snapshot();

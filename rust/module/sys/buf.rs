@@ -16,7 +16,6 @@ use core::{
 };
 
 use kernel::{
-    bindings,
     ffi::c_void,
     page::PAGE_SIZE,
     prelude::*, //
@@ -223,10 +222,11 @@ impl AtomicBuf {
 /// Allocates memory for C: at least `len` zeroed bytes that [`free_raw`] gives back.
 pub(super) fn alloc_raw(len: usize, placement: Placement) -> Result<NonNull<c_void>> {
     let mut pages = Pages::new(len.div_ceil(PAGE_SIZE).max(1), placement)?;
+    let count = pages.0.len();
     // SAFETY: All pages are ours. When this succeeds, the mapping owns them and their array.
-    let addr =
-        unsafe { ffi::neural_shim_vmap_owned(pages.0.as_ptr(), u32::try_from(pages.0.len())?) };
+    let addr = unsafe { ffi::neural_shim_vmap_owned(pages.0.as_ptr(), u32::try_from(count)?) };
     let addr = NonNull::new(addr).ok_or(ENOMEM)?;
+    account(count * PAGE_SIZE);
     // The array now belongs to the mapping, as the pages do.
     core::mem::forget(core::mem::replace(&mut pages.0, KVVec::new()));
     Ok(addr)
@@ -238,6 +238,11 @@ pub(super) fn alloc_raw(len: usize, placement: Placement) -> Result<NonNull<c_vo
 ///
 /// `addr` comes from [`alloc_raw`] and is not used any more, or is null.
 pub(super) unsafe fn free_raw(addr: *mut c_void) {
-    // SAFETY: `kvfree` takes null, and unmaps and frees what `vmap` with `VM_MAP_PUT_PAGES` made.
-    unsafe { bindings::kvfree(addr) };
+    if addr.is_null() {
+        return;
+    }
+    // SAFETY: By this function's requirements.
+    let count = unsafe { ffi::neural_shim_vunmap_owned(addr) };
+    // CAST: Widening.
+    unaccount(count as usize * PAGE_SIZE);
 }

@@ -475,3 +475,22 @@ pub(crate) unsafe extern "C" fn neural_free_numa(mem: *mut c_void) {
     // SAFETY: By this function's requirements.
     unsafe { buf::free_raw(mem) };
 }
+
+#[cfg(NEURAL_KUNIT)]
+#[kunit_tests(neural_memory)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_given_out_is_counted_until_it_comes_back() {
+        let (before, _) = buf::usage();
+        let mem = neural_alloc_numa(3 * kernel::page::PAGE_SIZE + 1, -1);
+        assert!(!mem.is_null());
+        let (now, peak) = buf::usage();
+        assert_eq!(now, before + 4 * kernel::page::PAGE_SIZE as u64);
+        assert!(peak >= now);
+        // SAFETY: It was given just now.
+        unsafe { neural_free_numa(mem) };
+        assert_eq!(buf::usage().0, before);
+    }
+}

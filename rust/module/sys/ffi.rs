@@ -86,6 +86,7 @@ unsafe extern "C" {
     pub(super) fn neural_shim_free_page(page: *mut Page);
     pub(super) fn neural_shim_vmap(pages: *const *mut Page, count: c_uint) -> *mut c_void;
     pub(super) fn neural_shim_vmap_owned(pages: *const *mut Page, count: c_uint) -> *mut c_void;
+    pub(super) fn neural_shim_vunmap_owned(addr: *mut c_void) -> c_uint;
     pub(super) fn neural_shim_vunmap(addr: *const c_void);
     pub(super) fn neural_shim_page_to_nid(page: *const Page) -> c_int;
     pub(super) fn neural_shim_addr_to_nid(addr: *const c_void) -> c_int;

@@ -52,9 +52,13 @@ impl PerCpuCounters {
         }
     }
 
-    /// Sets all to zero.
-    pub(crate) fn reset(&self) {
-        self.blocks.iter().flatten().for_each(|block| block.reset());
+    /// The sum over all CPUs, which are zero afterwards.
+    pub(crate) fn take(&self) -> Snapshot {
+        let mut sum = Snapshot::default();
+        for block in self.blocks.iter().flatten() {
+            sum.take(block);
+        }
+        sum
     }
 
     /// Bytes of memory.
