@@ -83,6 +83,9 @@ fn cost_of(step: &Step) -> u64 {
 /// Largest model file, in bytes.
 pub(crate) const MAX_MODEL_BYTES: u64 = 256 << 20;
 
+/// Bytes of weights that are copied between two chances for others to run.
+const COPY_BYTES: usize = 1 << 20;
+
 /// Slots in the pool of a model that is too costly to run with preemption off, at the most.
 const POOL_SLOTS: usize = 16;
 
@@ -203,9 +206,17 @@ impl Model {
             .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
         let mut weights = NodeBuf::new(self.plan.weight_bytes, spread.weights())
             .map_err(|_| Failure::memory("weights", self.plan.weight_bytes))?;
-        weights
-            .as_mut_slice()
-            .copy_from_slice(self.weights.as_slice());
+        let from = self.weights.as_slice().chunks(COPY_BYTES);
+        for (to, from) in weights.as_mut_slice().chunks_mut(COPY_BYTES).zip(from) {
+            if !cpu::pause() {
+                return Err(failure!(
+                    EINTR,
+                    Interrupted,
+                    "config: the caller is being killed"
+                ));
+            }
+            to.copy_from_slice(from);
+        }
         let parts = Parts {
             plan: self.plan,
             steps,
@@ -412,10 +423,7 @@ impl Kernels for Dispatch<'_> {
     fn pause(&self) -> bool {
         match self.stop {
             None => true,
-            Some(stop) => {
-                cpu::cond_resched();
-                !stop.load(Relaxed) && !cpu::dying()
-            }
+            Some(stop) => cpu::pause() && !stop.load(Relaxed),
         }
     }
 }

@@ -38,6 +38,7 @@ use crate::{
     },
     sys::{
         buf,
+        cpu,
         debugfs::Dir,
         faux::FauxDevice,
         rcu::RcuCell,
@@ -267,7 +268,8 @@ fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<SlabArc<Network>> {
 }
 
 fn parse(bytes: &[u8]) -> Outcome<nnm::Model<'_>> {
-    nnm::parse(bytes, &model::limits()).map_err(|error| Failure::from_core(error, Kind::Model))
+    nnm::parse_pausing(bytes, &model::limits(), nnm::Pause(&cpu::pause))
+        .map_err(|error| Failure::from_core(error, Kind::Model))
 }
 
 /// Replaces the model of `network` by a model file.

@@ -68,10 +68,12 @@ mod ops;
 mod record;
 mod write;
 
+use core::fmt;
+
 use crate::error::Error;
 use crate::name;
 
-pub use self::check::parse;
+pub use self::check::{parse, parse_pausing};
 pub(crate) use self::ops::{last_dim, Window};
 pub use self::record::{DType, Op, OpKind, Tensor, TensorKind, PARAMS};
 pub use self::write::{dense_file_bytes, seal, write_dense, DenseSpec, Graph, Part};
@@ -143,6 +145,30 @@ impl Default for Limits {
     }
 }
 
+/// Called again and again during long work on a model file; `false` ends the work with `Interrupted`.
+///
+/// Here the caller may let others run, and look for signals.
+#[derive(Copy, Clone)]
+pub struct Pause<'a>(pub &'a dyn Fn() -> bool);
+
+impl Pause<'_> {
+    /// Never ends the work.
+    pub const NONE: Pause<'static> = Pause(&|| true);
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match (self.0)() {
+            true => Ok(()),
+            false => Err(Error::Interrupted),
+        }
+    }
+}
+
+impl fmt::Debug for Pause<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pause")
+    }
+}
+
 /// A model file that has passed all checks.
 #[derive(Copy, Clone, Debug)]
 pub struct Model<'a> {
@@ -152,6 +178,7 @@ pub struct Model<'a> {
     input: Tensor,
     output: Tensor,
     macs: u64,
+    pub(crate) pause: Pause<'a>,
 }
 
 impl<'a> Model<'a> {

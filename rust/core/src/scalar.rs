@@ -25,7 +25,9 @@
 //! number of inputs is odd, the last weight of each row ends the block. So a block is read from its
 //! beginning to its end, and four sums that do not depend on each other grow at the same time.
 
+use crate::error::Error;
 use crate::fixed::{elements, load, round_acc, store, ELEMENT_BYTES, FRAC_BITS};
+use crate::nnm::Pause;
 use crate::plan::DenseArgs;
 
 /// Rows of a block.
@@ -160,14 +162,17 @@ pub(crate) fn pack(
     inputs: usize,
     packed: &mut [u8],
     terms: &mut [u8],
-) {
+    pause: Pause<'_>,
+) -> Result<(), Error> {
     let row_bytes = inputs.saturating_mul(ELEMENT_BYTES);
     let (mut weights, mut bias, mut packed, mut terms) = (weights, bias, packed, terms);
     loop {
         let rows = (bias.len() / ELEMENT_BYTES).min(BLOCK_ROWS);
         if rows == 0 {
-            return;
+            return Ok(());
         }
+        // A block has at most 64 KiB.
+        pause.check()?;
         let block_bytes = row_bytes.saturating_mul(rows);
         let Some((((from, to), block_bias), block_terms)) = weights
             .split_at_checked(block_bytes)
@@ -175,7 +180,7 @@ pub(crate) fn pack(
             .zip(bias.split_at_checked(rows.saturating_mul(ELEMENT_BYTES)))
             .zip(core::mem::take(&mut terms).split_at_mut_checked(rows.saturating_mul(TERM_BYTES)))
         else {
-            return;
+            return Ok(());
         };
         pack_block(from.0, rows, row_bytes, to.0);
         let terms_of_rows = block_terms.0.chunks_exact_mut(TERM_BYTES);

@@ -363,3 +363,41 @@ fn the_largest_file_of_the_format_is_read_in_time() {
     .unwrap();
     assert_eq!(i32::from_le_bytes(output), 5 + 4096);
 }
+
+#[test]
+fn long_work_pauses_and_can_be_ended() {
+    let spec = DenseSpec {
+        inputs: 1024,
+        outputs: 1024,
+        activation: Activation::Linear,
+    };
+    let mut file = vec![0; dense_file_bytes(&[spec]).unwrap()];
+    write_dense("pause", &[spec], &mut |_, _, _| {}, &mut file).unwrap();
+    let calls = std::cell::Cell::new(0u32);
+    let last = std::cell::Cell::new(u32::MAX);
+    let pause = || {
+        calls.set(calls.get() + 1);
+        calls.get() < last.get()
+    };
+    let run = || {
+        calls.set(0);
+        let model = nnm::parse_pausing(&file, &Limits::default(), nnm::Pause(&pause))?;
+        let mut steps = vec![neural_core::plan::Step::EMPTY; 1];
+        let plan = model.plan(&mut steps)?;
+        let mut weights = vec![0; plan.weight_bytes];
+        model.pack(&steps, &plan, &mut weights)
+    };
+    assert_eq!(run(), Ok(()));
+    // The checksum and the packed bytes by the MiB, each operation, each 64 rows, each block of four.
+    let all = calls.get();
+    assert!(all >= 4 + 4 + 1 + 16 + 256, "{all} pauses");
+    for end in 1..=all {
+        last.set(end);
+        assert_eq!(
+            run(),
+            Err(Error::Interrupted),
+            "ended by call {end} of {all}"
+        );
+        assert_eq!(calls.get(), end);
+    }
+}

@@ -60,6 +60,13 @@ pub(crate) fn cond_resched() {
     ffi::neural_shim_cond_resched();
 }
 
+/// Lets others run; whether to go on with long work, since nobody is killing the task. Context:
+/// task, may sleep.
+pub(crate) fn pause() -> bool {
+    cond_resched();
+    !dying()
+}
+
 /// Monotonic time in ns. Any context.
 pub(crate) fn now_ns() -> u64 {
     // SAFETY: May be called from any context.

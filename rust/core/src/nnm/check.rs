@@ -14,7 +14,7 @@ use super::ops;
 use super::record::{array, field, u32_at, Header, Op, Tensor, TensorKind};
 use super::record::{AFTER_CRC, CRC_AT, OP_OUTPUT_AT};
 use super::{
-    name_of, record_at, Limits, Model, HEADER_BYTES, MAGIC, MAX_OPS, RECORD_BYTES, VERSION,
+    name_of, record_at, Limits, Model, Pause, HEADER_BYTES, MAGIC, MAX_OPS, RECORD_BYTES, VERSION,
 };
 
 /// Checks a model file completely.
@@ -23,8 +23,18 @@ use super::{
 /// can overflow, and the cost is within `limits`. May be called where one may sleep for some ms: it
 /// reads all bytes twice. The error tells the first thing that is wrong.
 pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Model<'a>, Error> {
+    parse_pausing(bytes, limits, Pause::NONE)
+}
+
+/// As [`parse`], calling `pause` at least once per MiB of 32-bit weights and once per operation; so
+/// does [`Model::pack`] with the model that this gives.
+pub fn parse_pausing<'a>(
+    bytes: &'a [u8],
+    limits: &Limits,
+    pause: Pause<'a>,
+) -> Result<Model<'a>, Error> {
     let header = check_header(bytes, limits).map_err(|fault| Error::model(Place::Header, fault))?;
-    check_file(bytes, &header)?;
+    check_file(bytes, &header, pause)?;
     check_header_fields(bytes, &header, limits)
         .map_err(|fault| Error::model(Place::Header, fault))?;
     let name = name_of(bytes)?;
@@ -37,21 +47,28 @@ pub fn parse<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Model<'a>, Error> {
         input,
         output,
         macs: 0,
+        pause,
     };
     model.macs = check_ops(&model, limits, activations)?;
     ops::check_weights(&model)?;
     Ok(model)
 }
 
+/// Bytes of a checksum between two pauses.
+const PAUSE_BYTES: usize = 1 << 20;
+
 /// The checksum that the file should carry.
-pub(super) fn checksum(bytes: &[u8]) -> u32 {
+pub(super) fn checksum(bytes: &[u8], pause: Pause<'_>) -> Result<u32, Error> {
     let before = bytes.get(..CRC_AT).unwrap_or(bytes);
     let after = bytes.get(AFTER_CRC..).unwrap_or(&[]);
-    Crc32c::new()
+    let mut crc = Crc32c::new()
         .update(before)
-        .update(&[0; AFTER_CRC - CRC_AT])
-        .update(after)
-        .finish()
+        .update(&[0; AFTER_CRC - CRC_AT]);
+    for part in after.chunks(PAUSE_BYTES) {
+        pause.check()?;
+        crc = crc.update(part);
+    }
+    Ok(crc.finish())
 }
 
 /// Bytes `start..end` of the file.
@@ -122,7 +139,7 @@ fn check_header(bytes: &[u8], limits: &Limits) -> Result<Header, Fault> {
     Ok(header)
 }
 
-fn check_file(bytes: &[u8], header: &Header) -> Result<(), Error> {
+fn check_file(bytes: &[u8], header: &Header, pause: Pause<'_>) -> Result<(), Error> {
     let (have, want) = (bytes.len() as u64, header.file_bytes);
     if have < want {
         return Err(Error::model(Place::File, Fault::Truncated { have, want }));
@@ -130,7 +147,7 @@ fn check_file(bytes: &[u8], header: &Header) -> Result<(), Error> {
     if have > want {
         return Err(Error::model(Place::File, Fault::Trailing { have, want }));
     }
-    let (have, want) = (header.crc, checksum(bytes));
+    let (have, want) = (header.crc, checksum(bytes, pause)?);
     if have != want {
         return Err(Error::model(Place::File, Fault::Checksum { have, want }));
     }
@@ -283,6 +300,7 @@ fn check_ops(model: &Model<'_>, limits: &Limits, activations: u32) -> Result<u64
     let mut activation_bytes = model.input.bytes();
     for i in 0..header.ops {
         let at = |fault| Error::model(Place::Op(i), fault);
+        model.pause.check()?;
         let op = Op::decode(&record(model.bytes, header.op_table, i)).map_err(at)?;
         check_output(model, i, op.output).map_err(at)?;
         let cost = ops::check(model, i, &op).map_err(at)?;

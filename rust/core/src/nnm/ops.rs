@@ -10,7 +10,7 @@ use crate::int8::pack;
 
 use super::check::{check_input, operand};
 use super::record::{field, DType, Op, OpKind, Tensor, TensorKind};
-use super::{Model, NONE};
+use super::{Model, Pause, NONE};
 
 /// What an operation costs.
 #[derive(Copy, Clone, Debug, Default)]
@@ -866,6 +866,7 @@ impl Model<'_> {
 pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
     for i in 0..model.header.ops {
         let fault = |fault| Error::model(Place::Op(i), fault);
+        model.pause.check()?;
         let op = model.op(i).ok_or(fault(Fault::Mismatch))?;
         if !matches!(
             op.kind,
@@ -886,10 +887,7 @@ pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
                 pack::unsafe_depthwise_channel(weights, channels, bias)
             }
             (_, DType::I8) => pack::unsafe_gemm_row(weights, row_bytes, bias),
-            _ => weights
-                .chunks_exact(row_bytes.max(1))
-                .zip(fixed::elements(bias))
-                .position(|(row, bias)| !row_fits(row, bias)),
+            _ => q16_row_too_large(model.pause, weights, row_bytes, bias)?,
         };
         if let Some(row) = bad {
             // CAST: a dimension of a tensor.
@@ -898,6 +896,26 @@ pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The first row whose sum could overflow.
+fn q16_row_too_large(
+    pause: Pause<'_>,
+    weights: &[u8],
+    row_bytes: usize,
+    bias: &[u8],
+) -> Result<Option<usize>, Error> {
+    let rows = weights.chunks_exact(row_bytes.max(1));
+    for (i, (row, bias)) in rows.zip(fixed::elements(bias)).enumerate() {
+        // Rows have at most 16 KiB.
+        if i % 64 == 0 {
+            pause.check()?;
+        }
+        if !row_fits(row, bias) {
+            return Ok(Some(i));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether `2^31 * sum |w| + 2^16 * |b| + 2^15 <= 2^63 - 1`.

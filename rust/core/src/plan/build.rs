@@ -250,14 +250,17 @@ impl Model<'_> {
         let Some(steps) = steps.get(..plan.steps) else {
             return super::at_least("steps", steps.len(), plan.steps);
         };
-        dst.fill(0);
+        for part in dst.chunks_mut(1 << 20) {
+            self.pause.check()?;
+            part.fill(0);
+        }
         for step in steps {
+            self.pause.check()?;
             match &step.work {
-                Work::DenseQ16(dense) => dense.pack(self, step, dst),
-                Work::Int8(op) => op.pack(self, step, dst),
-                Work::Float(op) => op.pack(self, step, dst),
+                Work::DenseQ16(dense) => dense.pack(self, step, dst).ok_or(step.mismatch())??,
+                Work::Int8(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
+                Work::Float(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
             }
-            .ok_or(step.mismatch())?;
         }
         let fault = Error::model(Place::OpTable, Fault::Mismatch);
         plan.chain.pack(steps, dst).ok_or(fault)

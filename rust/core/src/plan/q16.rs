@@ -61,7 +61,12 @@ impl DenseQ16 {
     }
 
     /// Copies the constants to their place.
-    pub(super) fn pack(&self, model: &Model<'_>, step: &Step, dst: &mut [u8]) -> Option<()> {
+    pub(super) fn pack(
+        &self,
+        model: &Model<'_>,
+        step: &Step,
+        dst: &mut [u8],
+    ) -> Option<Result<(), Error>> {
         let [_, weights, bias, _] = model.op(step.op)?.inputs;
         let weights = model.data(&model.tensor(weights)?)?;
         let bias = model.data(&model.tensor(bias)?)?;
@@ -79,8 +84,15 @@ impl DenseQ16 {
         // The terms lie behind the weights.
         let (low, high) = dst.split_at_mut_checked(self.row_terms)?;
         let packed = low.get_mut(self.weights..)?.get_mut(..weights.len())?;
-        scalar::pack(weights, bias, inputs, packed, high.get_mut(..terms)?);
-        Some(())
+        let terms = high.get_mut(..terms)?;
+        Some(scalar::pack(
+            weights,
+            bias,
+            inputs,
+            packed,
+            terms,
+            model.pause,
+        ))
     }
 
     /// Scratch memory for a vector.
