@@ -33,8 +33,6 @@
 
 struct neural_network;
 
-typedef struct neural_network neural_network_t;
-
 /**
  * struct neural_batch - inputs and outputs of several samples
  * @batch_size: number of samples

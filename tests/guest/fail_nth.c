@@ -129,6 +129,22 @@ static int do_open(void)
 	return 0;
 }
 
+/* Made by neural_test.ko, in this task. */
+static int do_batch_create(void)
+{
+	int fd = open("/sys/module/neural_test/parameters/batch", O_WRONLY);
+	int ret, error;
+
+	snprintf(text, sizeof(text), "batch");
+	if (fd < 0)
+		return -1;
+	ret = write(fd, "4096", 4) == 4 ? 0 : -1;
+	error = errno;
+	close(fd);
+	errno = error;
+	return ret;
+}
+
 static void forget(const char *name)
 {
 	struct neural_name request = { .msg = msg() };
@@ -219,7 +235,7 @@ int main(int argc, char **argv)
 			"usage: fail_nth MODEL.nnm, with the module and fault injection\n");
 		return 2;
 	}
-	printf("KTAP version 1\n# script: fault_01\n1..7\n");
+	printf("KTAP version 1\n# script: fault_01\n1..8\n");
 	base = load_of("base");
 	if (ioctl(dev, NEURAL_IOC_LOAD, &base)) {
 		printf("Bail out! %s\n", text);
@@ -233,5 +249,6 @@ int main(int argc, char **argv)
 	each("read the settings", do_config_get, NULL);
 	each("predict a batch", do_batch, NULL);
 	each("open the device", do_open, NULL);
+	each("make a batch in the kernel", do_batch_create, NULL);
 	return failures != 0;
 }

@@ -9,6 +9,7 @@
 
 make_models
 modprobe neural
+modprobe neural_test
 for file in /sys/kernel/debug/fail*/verbose; do
 	echo 0 >"$file"
 done
@@ -18,5 +19,6 @@ done
 echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
 fail_nth $FW/digits.nnm
 status=$?
+rmmod neural_test || status=1
 rmmod neural || status=1
 exit $status

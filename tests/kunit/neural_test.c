@@ -17,6 +17,7 @@
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/neural.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -500,6 +501,30 @@ static void throughput(struct kunit *test)
 	kfree(in);
 	kfree(out);
 }
+
+/* ---- A batch in the task that writes its size, where allocations can be made to fail ------- */
+
+static int batch_set(const char *value, const struct kernel_param *kp)
+{
+	struct neural_batch *batch;
+	unsigned int size;
+	int ret = kstrtouint(value, 0, &size);
+
+	if (ret)
+		return ret;
+	batch = neural_batch_create(size, IN, OUT);
+	if (!batch)
+		return -ENOMEM;
+	neural_batch_free(batch);
+	return 0;
+}
+
+static const struct kernel_param_ops batch_ops = {
+	.set = batch_set,
+};
+
+module_param_cb(batch, &batch_ops, NULL, 0200);
+MODULE_PARM_DESC(batch, "make and free a batch of this many samples");
 
 static struct kunit_case neural_capi_cases[] = {
 	KUNIT_CASE(a_network_is_found_by_name_until_it_is_unloaded),
