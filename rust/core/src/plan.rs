@@ -514,13 +514,20 @@ pub fn run<K: Kernels + ?Sized>(
         _ => None,
     };
     for step in steps.iter().skip(done.unwrap_or(0)) {
-        let tensors = step
-            .tensors(samples, input, scratch, output)
-            .ok_or(step.mismatch())?;
+        // Filled in place: a copy of what was just written in parts has to wait for it.
+        let mut tensors = Tensors {
+            reads: [&[]; READS],
+            write: &mut [],
+            temp: &mut [],
+        };
+        let found = step.tensors(samples, input, scratch, output, &mut tensors);
+        if found.is_none() {
+            return Err(step.mismatch());
+        }
         match &step.work {
-            Work::DenseQ16(dense) => dense.run(step, &mut meter, weights, samples, tensors)?,
-            Work::Int8(op) => op.run(step, &mut meter, weights, samples, tensors)?,
-            Work::Float(op) => op.run(step, &mut meter, weights, samples, tensors)?,
+            Work::DenseQ16(dense) => dense.run(step, &mut meter, weights, samples, &mut tensors)?,
+            Work::Int8(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
+            Work::Float(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
         }
     }
     Ok(())
@@ -571,17 +578,19 @@ impl Step {
     }
 
     /// The tensors of this step; `None` when they do not lie where they may.
-    #[inline]
+    #[inline(always)]
     fn tensors<'a>(
         &self,
         samples: usize,
         input: &'a [u8],
         scratch: &'a mut [u8],
         output: &'a mut [u8],
-    ) -> Option<Tensors<'a>> {
+        tensors: &mut Tensors<'a>,
+    ) -> Option<()> {
         let [first, second, ..] = &self.reads;
         if second.region != Region::None || self.temp.region != Region::None {
-            return self.many_tensors(samples, input, scratch, output);
+            *tensors = self.many_tensors(samples, input, scratch, output)?;
+            return Some(());
         }
         // From one tensor to another, as nearly all steps.
         let bytes = |slot: &Slot| slot.stride.wrapping_mul(samples);
@@ -614,14 +623,14 @@ impl Step {
             }
             _ => return None,
         };
-        Some(Tensors {
-            reads: [x, &[], &[], &[]],
-            write,
-            temp: &mut [],
-        })
+        let [read, ..] = &mut tensors.reads;
+        *read = x;
+        tensors.write = write;
+        Some(())
     }
 
     /// The tensors of a step that reads several or needs memory for itself.
+    #[inline(never)]
     fn many_tensors<'a>(
         &self,
         samples: usize,

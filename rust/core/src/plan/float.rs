@@ -257,11 +257,11 @@ impl Float {
         meter: &mut Meter<'_, K>,
         packed: &[u8],
         samples: usize,
-        tensors: Tensors<'_>,
+        tensors: &mut Tensors<'_>,
     ) -> Result<(), Error> {
         let Tensors { reads, write, temp } = tensors;
         if let Float::Products(products) = self {
-            let [x, ..] = reads;
+            let [x, ..] = *reads;
             return products.run(step, meter, packed, samples, x, write, temp);
         }
         let outputs = write.chunks_exact_mut(step.write.stride.max(1));

@@ -176,7 +176,7 @@ impl Int8 {
         meter: &mut Meter<'_, K>,
         packed: &[u8],
         samples: usize,
-        tensors: Tensors<'_>,
+        tensors: &mut Tensors<'_>,
     ) -> Result<(), Error> {
         if let Int8::Products(products) = self {
             return products.run(step, meter, packed, samples, tensors);
@@ -189,8 +189,9 @@ impl Int8 {
                 let start = s.checked_mul(slot.stride)?;
                 data.get(start..)?.get(..slot.bytes)
             };
-            let x = sample(0).ok_or(step.mismatch())?;
-            let y = y.get_mut(..step.write.bytes).ok_or(step.mismatch())?;
+            let (Some(x), Some(y)) = (sample(0), y.get_mut(..step.write.bytes)) else {
+                return Err(step.mismatch());
+            };
             match self {
                 Int8::Flip => each(meter, x, y, |kernels, x, y| kernels.flip_i8(x, y))?,
                 Int8::Products(_) => {}

@@ -259,6 +259,7 @@ impl Patches {
 
     /// Some lines at a time; if a line is too much, some of its positions; if a position is too much,
     /// some of its panels.
+    #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     pub(super) fn pieces<K: Kernels + ?Sized>(
         &self,
@@ -287,6 +288,30 @@ impl Patches {
         if meter.fits(line.saturating_mul(grid.outer)) {
             return self.piece(step, meter, whole, x, y, f);
         }
+        self.cut(step, meter, whole, x, y, f)
+    }
+
+    /// What is too much for one piece.
+    #[inline(never)]
+    fn cut<K: Kernels + ?Sized>(
+        &self,
+        step: &Step,
+        meter: &mut Meter<'_, K>,
+        whole: Piece,
+        x: &[u8],
+        y: &mut [u8],
+        f: &mut Compute<'_, K>,
+    ) -> Result<(), Error> {
+        let Piece {
+            grid,
+            y_row,
+            y_outer,
+            n,
+            ..
+        } = whole;
+        let row = self.row_macs();
+        let position = row.saturating_mul(n);
+        let line = position.saturating_mul(grid.m);
         let lines = meter.fit(line);
         let positions = meter.fit(position);
         let rows = match positions {

@@ -106,9 +106,9 @@ impl DenseQ16 {
         meter: &mut Meter<'_, K>,
         packed: &[u8],
         samples: usize,
-        tensors: Tensors<'_>,
+        tensors: &mut Tensors<'_>,
     ) -> Result<(), Error> {
-        let ([x, ..], y) = (tensors.reads, tensors.write);
+        let ([x, ..], y) = (tensors.reads, &mut *tensors.write);
         let [from, ..] = step.reads;
         let inputs = x.chunks_exact(from.stride.max(1)).take(samples);
         let outputs = y.chunks_exact_mut(step.write.stride.max(1));

@@ -106,10 +106,12 @@ impl Products {
         meter: &mut Meter<'_, K>,
         packed: &[u8],
         samples: usize,
-        tensors: Tensors<'_>,
+        tensors: &mut Tensors<'_>,
     ) -> Result<(), Error> {
-        let constants = self.constants(packed).ok_or(step.mismatch())?;
-        let ([x, ..], y, temp) = (tensors.reads, tensors.write, tensors.temp);
+        let Some(constants) = self.constants(packed) else {
+            return Err(step.mismatch());
+        };
+        let ([x, ..], y, temp) = (&tensors.reads, &mut *tensors.write, &mut *tensors.temp);
         let mut f = |kernels: &K, x: &[u8], y: &mut [u8], piece: &Piece| {
             self.piece(&constants, kernels, x, y, piece);
             Ok(())
@@ -117,6 +119,7 @@ impl Products {
         self.patches.run(step, meter, samples, x, y, temp, &mut f)
     }
 
+    #[inline(always)]
     fn constants<'a>(&self, packed: &'a [u8]) -> Option<Constants<'a>> {
         Some(Constants {
             weights: self.weights.of(packed)?,
