@@ -66,6 +66,7 @@ mod crc;
 mod floats;
 mod ops;
 mod record;
+mod recurrent;
 mod write;
 
 use core::fmt;

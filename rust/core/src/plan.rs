@@ -332,6 +332,11 @@ pub trait Kernels {
         codes::softmax(args);
     }
 
+    /// A step of a long short-term memory of codes.
+    fn lstm_i8(&self, args: codes::LstmStep<'_>) {
+        codes::lstm_step(args);
+    }
+
     /// `y[i] = table[x[i]]`; biased codes, `x` and `y` have equally many.
     fn lut_i8(&self, table: &[u8; 256], x: &[u8], y: &mut [u8]) {
         codes::lut::apply(table, x, y);

@@ -35,34 +35,63 @@ pub const fn packed_depthwise_bytes(taps: usize, channels: usize) -> Option<usiz
 
 /// Packs the weights of a [`Gemm`](super::Gemm); `out` takes [`packed_gemm_bytes`].
 pub fn pack_gemm(weights: &[u8], n: usize, segs: usize, k: usize, out: &mut [u8]) {
-    out.fill(0);
     let row_bytes = segs.saturating_mul(k);
-    if row_bytes == 0 {
-        return;
-    }
-    let groups = k.div_ceil(GROUP);
-    let mut out = out;
-    for (panel, rows) in weights
-        .chunks(row_bytes.saturating_mul(PANEL).max(1))
-        .zip((0..n).step_by(PANEL).map(|top| n.saturating_sub(top)))
-    {
-        let step = panel_rows(rows).saturating_mul(GROUP);
-        let bytes = step.saturating_mul(groups).saturating_mul(segs);
-        let Some((head, tail)) = out.split_at_mut_checked(bytes) else {
+    pack_rows(weights.chunks_exact(row_bytes.max(1)), n, segs, k, out);
+}
+
+/// Packs columns `from..from + k` of weights with as many `columns`, as those of a
+/// [`Gemm`](super::Gemm) with one segment.
+pub fn pack_columns(
+    weights: &[u8],
+    columns: usize,
+    from: usize,
+    n: usize,
+    k: usize,
+    out: &mut [u8],
+) {
+    pack_rows(column_rows(weights, columns, from, k), n, 1, k, out);
+}
+
+/// Columns `from..from + k` of the rows of a matrix.
+fn column_rows(
+    weights: &[u8],
+    columns: usize,
+    from: usize,
+    k: usize,
+) -> impl Iterator<Item = &[u8]> {
+    let rows = weights.chunks_exact(columns.max(1));
+    rows.map_while(move |row| row.get(from..)?.get(..k))
+}
+
+fn pack_rows<'a>(
+    rows: impl Iterator<Item = &'a [u8]>,
+    n: usize,
+    segs: usize,
+    k: usize,
+    out: &mut [u8],
+) {
+    out.fill(0);
+    let groups = k.div_ceil(GROUP).saturating_mul(segs);
+    for (r, row) in rows.take(n).enumerate() {
+        let (panel, lane) = (r / PANEL, r % PANEL);
+        let top = panel.saturating_mul(PANEL);
+        let step = panel_rows(n.saturating_sub(top)).saturating_mul(GROUP);
+        // All panels before this one are whole.
+        let start = top
+            .saturating_mul(GROUP)
+            .saturating_mul(groups)
+            .saturating_add(lane.saturating_mul(GROUP));
+        let from = row
+            .chunks_exact(k.max(1))
+            .flat_map(|segment| segment.chunks(GROUP));
+        let Some(out) = out.get_mut(start..) else {
             return;
         };
-        for (r, row) in panel.chunks_exact(row_bytes.max(1)).take(rows).enumerate() {
-            let from = row
-                .chunks_exact(k.max(1))
-                .flat_map(|segment| segment.chunks(GROUP));
-            for (group, from) in head.chunks_exact_mut(step.max(1)).zip(from) {
-                let to = group.chunks_exact_mut(GROUP).nth(r);
-                for (to, &w) in to.into_iter().flatten().zip(from) {
-                    *to = w;
-                }
+        for (to, from) in out.chunks_mut(step.max(1)).zip(from) {
+            for (to, &w) in to.iter_mut().zip(from) {
+                *to = w;
             }
         }
-        out = tail;
     }
 }
 
@@ -125,6 +154,24 @@ pub fn fold_gemm_bias(weights: &[u8], row_bytes: usize, bias: &[u8], x_zero: i32
         .zip(biases(bias))
         .zip(out.chunks_exact_mut(ELEMENT_BYTES))
     {
+        store(out, folded(bias, x_zero, row.iter()));
+    }
+}
+
+/// Folds the zero point of the input into the biases of rows that have columns `from..from + k` of the
+/// weights; as [`fold_gemm_bias`].
+pub fn fold_columns_bias(
+    weights: &[u8],
+    columns: usize,
+    (from, k): (usize, usize),
+    bias: &[u8],
+    x_zero: i32,
+    out: &mut [u8],
+) {
+    out.fill(0);
+    let rows = column_rows(weights, columns, from, k);
+    let places = out.chunks_exact_mut(ELEMENT_BYTES);
+    for ((row, bias), out) in rows.zip(biases(bias)).zip(places) {
         store(out, folded(bias, x_zero, row.iter()));
     }
 }

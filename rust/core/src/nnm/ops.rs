@@ -49,6 +49,7 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::LayerNorm => operands.norm(true)?,
         OpKind::RmsNorm => operands.norm(false)?,
         OpKind::Attention => operands.attention()?,
+        OpKind::Lstm if operands.reads_codes() => operands.lstm_codes()?,
         OpKind::Lstm => operands.recurrent(4, 4)?,
         OpKind::LstmCell => operands.recurrent_cell(4, 4, 2)?,
         OpKind::Gru => operands.recurrent(3, 6)?,
@@ -277,6 +278,8 @@ impl Operands<'_, '_> {
         }
         let n = |dim: u32| usize::try_from(dim).unwrap_or(usize::MAX);
         let bytes = match (self.op.kind, w.dims.map(n)) {
+            // Input and state of a memory are filled up on their own.
+            (OpKind::Lstm, [rows, k, ..]) => pack::packed_gemm_bytes(rows, 2, k),
             (OpKind::Dense, [rows, k, ..]) => pack::packed_gemm_bytes(rows, 1, k),
             (OpKind::Conv2d, [rows, kh, kw, c]) => {
                 pack::packed_gemm_bytes(rows, kh.saturating_mul(kw), c)
@@ -298,6 +301,17 @@ impl Operands<'_, '_> {
         }
         self.row_requant(3, n)?;
         self.clamp()
+    }
+
+    /// Whether the first operand has codes.
+    fn reads_codes(&self) -> bool {
+        let [x, ..] = self.op.inputs;
+        self.model.tensor(x).is_some_and(|x| x.dtype == DType::I8)
+    }
+
+    /// The numbers of a constant.
+    pub(super) fn numbers(&self, tensor: &Tensor) -> Result<&[u8], Fault> {
+        self.model.data(tensor).ok_or(Fault::Mismatch)
     }
 
     /// Types that this operation has.
@@ -686,7 +700,7 @@ impl Operands<'_, '_> {
 }
 
 /// A multiplier is a fraction of 31 bits that is at least a half, or nothing.
-fn multiplier(have: i32) -> Result<(), Fault> {
+pub(super) fn multiplier(have: i32) -> Result<(), Fault> {
     match have {
         0 => Ok(()),
         _ => signed("multiplier", have, 1 << 30, i32::MAX),
@@ -870,7 +884,7 @@ pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
         let op = model.op(i).ok_or(fault(Fault::Mismatch))?;
         if !matches!(
             op.kind,
-            OpKind::Dense | OpKind::Conv2d | OpKind::DepthwiseConv2d
+            OpKind::Dense | OpKind::Conv2d | OpKind::DepthwiseConv2d | OpKind::Lstm
         ) {
             continue;
         }
@@ -882,6 +896,8 @@ pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
         let row_bytes = weights.len().checked_div(fixed::elements(bias).len());
         let row_bytes = row_bytes.unwrap_or(0);
         let bad = match (op.kind, w.dtype) {
+            // Numbers that are too large become infinite.
+            (_, DType::F32) => None,
             (OpKind::DepthwiseConv2d, _) => {
                 let channels = fixed::elements(bias).len();
                 pack::unsafe_depthwise_channel(weights, channels, bias)

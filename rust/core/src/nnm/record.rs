@@ -150,7 +150,8 @@ pub enum OpKind {
     RmsNorm,
     /// `softmax(scale q k^T) v` for each head; operands: `q`, `k`, `v`; `f32` only.
     Attention,
-    /// Long short-term memory over a sequence; operands: `x[t, i]`, `W[4 h, i + h]`, `b[4 h]`; `f32` only.
+    /// Long short-term memory over a sequence; operands: `x[t, i]`, `W[4 h, i + h]`, `b[4 h]`, and for
+    /// `i8` the requantisation `R[24]`.
     Lstm,
     /// One step of it; operands: `x[i]`, the state `s[2 h]` (`h`, then `c`), `W`, `b`; gives the next state; `f32` only.
     LstmCell,

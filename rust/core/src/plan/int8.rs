@@ -6,6 +6,7 @@
 //! [`SLACK`] bytes that may be read.
 
 mod elements;
+mod memory;
 mod products;
 
 use crate::error::Error;
@@ -18,6 +19,7 @@ use super::moves::Moves;
 use super::{pair_of, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
 
 use self::elements::{each, Mean, Pair, Pooling, Softmax};
+use self::memory::Memory;
 use self::products::Products;
 
 /// The operands of a product are multiplied as they are.
@@ -35,6 +37,7 @@ pub(super) enum Int8 {
     Mean(Mean),
     Softmax(Softmax),
     Lut(Part),
+    Memory(Memory),
 }
 
 /// A zero point as biased codes have it.
@@ -99,6 +102,7 @@ impl Int8 {
                 diff_min: p2,
             }),
             OpKind::Lut => Int8::Lut(Part::new(builder, 256)?),
+            OpKind::Lstm => Int8::Memory(Memory::plan(model, op, builder)?),
             OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose => {
                 Int8::Moves(Moves::plan(model, op, &x, &y)?)
             }
@@ -165,6 +169,7 @@ impl Int8 {
                 // It is looked up by biased codes.
                 part.of_mut(dst)?.rotate_left(128);
             }
+            Int8::Memory(memory) => memory.pack(model, step, dst)?,
             _ => {}
         }
         Some(())
@@ -181,7 +186,7 @@ impl Int8 {
         if let Int8::Products(products) = self {
             return products.run(step, meter, packed, samples, tensors);
         }
-        let Tensors { reads, write, .. } = tensors;
+        let Tensors { reads, write, temp } = tensors;
         let outputs = write.chunks_exact_mut(step.write.stride.max(1));
         for (s, y) in outputs.enumerate().take(samples) {
             let sample = |slot: usize| {
@@ -204,6 +209,15 @@ impl Int8 {
                     pair.run(meter, x, b.ok_or(step.mismatch())?, y)?;
                 }
                 Int8::Moves(moves) => moves.run(meter, sample, y)?,
+                Int8::Memory(memory) => {
+                    let at = s.saturating_mul(step.temp.stride);
+                    let temp = temp.get_mut(at..).unwrap_or_default();
+                    // With what may be read behind it.
+                    let [x, ..] = reads;
+                    let [from, ..] = step.reads;
+                    let x = x.get(s.saturating_mul(from.stride)..).unwrap_or_default();
+                    memory.run(step, meter, packed, x, y, temp)?;
+                }
                 Int8::Mean(mean) => mean.run(meter, x, y)?,
                 Int8::Softmax(softmax) => softmax.run(meter, x, y)?,
                 Int8::Lut(part) => {
