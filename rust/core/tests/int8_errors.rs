@@ -255,9 +255,11 @@ impl Case {
             let tensor = net.ops[0].inputs[slot] as usize;
             net.data[tensor][4 * at..][..4].copy_from_slice(&value.to_le_bytes());
         };
-        for bad in [i32::MIN, -HALF, -1, 1, HALF - 1] {
+        let mean = self.net.ops[0].kind == OpKind::Mean;
+        let least = if mean { HALF / 2 } else { HALF };
+        for bad in [i32::MIN, -HALF, -1, 1, least - 1] {
             let change = |net: &mut Codes| word(net, multiplier, bad);
-            self.signed(change, "multiplier", bad, [HALF, i32::MAX]);
+            self.signed(change, "multiplier", bad, [least, i32::MAX]);
         }
         for bad in [i32::MIN, -32, 32, i32::MAX] {
             let change = |net: &mut Codes| word(net, shift, bad);
@@ -265,6 +267,7 @@ impl Case {
         }
         for (at, good) in [
             (multiplier, 0),
+            (multiplier, least),
             (multiplier, i32::MAX),
             (shift, -31),
             (shift, 31),

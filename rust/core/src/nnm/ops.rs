@@ -333,7 +333,7 @@ impl Operands<'_, '_> {
     }
 
     /// Multipliers and shifts, in turn as the shape says.
-    fn multipliers(&self, tensor: &Tensor, rows_apart: bool) -> Result<(), Fault> {
+    fn multipliers(&self, tensor: &Tensor, rows_apart: bool, least: i32) -> Result<(), Fault> {
         let data = self.model.data(tensor).ok_or(Fault::Mismatch)?;
         let numbers = fixed::elements(data);
         let half = numbers.len() / 2;
@@ -343,7 +343,7 @@ impl Operands<'_, '_> {
                 false => i % 2 == 0,
             };
             if is_multiplier {
-                multiplier(number)?;
+                multiplier_from(number, least)?;
             } else {
                 signed("shift", number, -31, 31)?;
             }
@@ -356,7 +356,7 @@ impl Operands<'_, '_> {
         let name = "requantisation";
         let r = self.constant(slot, name, DType::I32)?;
         shape(name, &r, &[2, n])?;
-        self.multipliers(&r, true)
+        self.multipliers(&r, true, HALF)
     }
 
     /// `R[2 n]`: multiplier and shift, `n` times.
@@ -364,7 +364,12 @@ impl Operands<'_, '_> {
         let name = "requantisation";
         let r = self.constant(slot, name, DType::I32)?;
         shape(name, &r, &[n.saturating_mul(2)])?;
-        self.multipliers(&r, false)
+        // That of a mean has been divided by the number of rows.
+        let least = match self.op.kind {
+            OpKind::Mean => HALF / 2,
+            _ => HALF,
+        };
+        self.multipliers(&r, false, least)
     }
 
     fn dense(&mut self) -> Result<(), Fault> {
@@ -699,11 +704,18 @@ impl Operands<'_, '_> {
     }
 }
 
+/// A half as a multiplier.
+const HALF: i32 = 1 << 30;
+
 /// A multiplier is a fraction of 31 bits that is at least a half, or nothing.
 pub(super) fn multiplier(have: i32) -> Result<(), Fault> {
+    multiplier_from(have, HALF)
+}
+
+fn multiplier_from(have: i32, least: i32) -> Result<(), Fault> {
     match have {
         0 => Ok(()),
-        _ => signed("multiplier", have, 1 << 30, i32::MAX),
+        _ => signed("multiplier", have, least, i32::MAX),
     }
 }
 

@@ -253,6 +253,7 @@ fn add(rng: &mut Rng, net: &mut Codes, kind: OpKind, x: u32) -> Option<u32> {
         }
         OpKind::Mean => {
             let (mult, shift) = factor(rng, f64::from(count / last).sqrt() * 74.0);
+            let mult = mult >> rng.below(2);
             let r = net.words(&[2], &[mult, shift]);
             let to = [1, 1, 1, last];
             let y = net.activation(&to[rng.below(4) as usize..], zy);
