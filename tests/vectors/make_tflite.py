@@ -143,13 +143,17 @@ def pool(r: Random, i: int, kind: str) -> Graph:
 
 
 def binary(r: Random, i: int, kind: str) -> Graph:
-    """Two inputs, or one and a constant, or one twice, or a constant for each channel."""
+    """Two inputs, or one and a constant, or one twice, or a constant for each channel; then a constant that is one
+    number, before or behind the input, and constants before it."""
     g = Graph()
     shape = [1, *(int(d) for d in r.randint(1, 7, pick(r, [1, 3])))]
     s1, s2 = scale(r), scale(r)
     z1, z2 = zero(r), zero(r)
     x = g.input("i8", shape, s1, z1)
-    if i % 4 == 0:
+    if i >= 8:
+        of = [[1], [1] * len(shape), shape, [1] * (len(shape) - 1) + shape[-1:]][i % 4]
+        other = g.const("i8", r.randint(-128, 128, of), s2, zero=z2)
+    elif i % 4 == 0:
         other = g.input("i8", shape, s2, z2)
     elif i % 4 == 1:
         other = g.const("i8", r.randint(-128, 128, shape), s2, zero=z2)
@@ -159,7 +163,7 @@ def binary(r: Random, i: int, kind: str) -> Graph:
         other = g.const("i8", r.randint(-128, 128, [1] * (len(shape) - 1) + shape[-1:]), s2, zero=z2)
     reach = s1 * s2 * 90 if kind == "MUL" else s1 + s2
     y = g.tensor("i8", shape, reach * pick(r, [1.0, 1.0, 0.7, 3.0, 0.1]), zero(r))
-    g.op(kind, [x, other], [y], activation=pick(r, ACTIVATIONS[:3]))
+    g.op(kind, [other, x] if i >= 8 and i % 4 else [x, other], [y], activation=pick(r, ACTIVATIONS[:3]))
     return g
 
 
@@ -268,7 +272,14 @@ def moved(r: Random, i: int, kind: str) -> Graph:
         g.op(kind, [x], [made(out)], dims=dims)
         return g
     x = g.input("i8", shape, s, z)
-    if kind == "CONCATENATION":
+    if kind == "CONCATENATION" and i >= 4:
+        # Of one input: itself and its positive part, in a row that is longer and longer.
+        other = g.op("RELU6", [x], [made(shape)])
+        parts = [pick(r, [x, other]) for _ in range(i % 8)]
+        axis = [3, 1, 0, 2][i % 4]
+        out = [n * (len(parts) + 1) if d == axis else n for d, n in enumerate(shape)]
+        g.op(kind, [*parts, other], [made(out)], axis=axis, activation="NONE")
+    elif kind == "CONCATENATION":
         axis = [3, -1, 1, 2][i % 4]
         other = [int(r.randint(1, 5)) if d == axis % 4 else n for d, n in enumerate(shape)]
         parts = [x, g.const("i8", r.randint(-128, 128, other), s, zero=z) if i % 2 else g.input("i8", other, s, z)]
@@ -435,13 +446,13 @@ def makers() -> dict[str, tuple[Maker, int]]:
     for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
         table[kind.lower()] = (of(pool, kind), 6)
     for kind in ("ADD", "SUB", "MUL"):
-        table[kind.lower()] = (of(binary, kind), 8)
+        table[kind.lower()] = (of(binary, kind), 12)
     for kind in ("RELU", "RELU6", "LEAKY_RELU", "HARD_SWISH", "ELU", "LOGISTIC", "TANH"):
         table[kind.lower()] = (of(elementwise, kind), 3)
     for kind in ("SOFTMAX", "LOG_SOFTMAX"):
         table[kind.lower()] = (of(softmax, kind), 4)
     for kind in ("CONCATENATION", "PAD", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "STRIDED_SLICE", "SPLIT"):
-        table[kind.lower()] = (of(moved, kind), 4 if kind in ("CONCATENATION", "STRIDED_SLICE") else 2)
+        table[kind.lower()] = (of(moved, kind), {"CONCATENATION": 8, "STRIDED_SLICE": 4}.get(kind, 2))
     table["resize_nearest_neighbor"] = (of(moved, "RESIZE_NEAREST_NEIGHBOR"), 3)
     for kind in ("QUANTIZE", "DEQUANTIZE"):
         table[kind.lower()] = (of(quantize, kind), 4 if kind == "QUANTIZE" else 2)

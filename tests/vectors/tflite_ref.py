@@ -97,10 +97,10 @@ def derive(kind: str, o: dict[str, Any], ins: Sequence[Any], out: Any) -> dict[s
     elif kind == "MUL":
         put("", si * ins[1].scale[0] / so)
     elif kind in ("RELU", "QUANTIZE", "MEAN"):
-        put("", f32(np.float32(si) / np.float32(so)) if kind == "RELU" else si / so)
+        put("", si / so)
     elif kind == "LEAKY_RELU":
-        put("alpha_", f32(np.float32(f32(si * f32(o["alpha"]))) / np.float32(so)))
-        put("", f32(np.float32(si) / np.float32(so)))
+        put("alpha_", si * f32(o["alpha"]) / so)
+        put("", si / so)
     elif kind == "HARD_SWISH":
         hires = f32(np.float32(1 / 128) * np.float32(si))
         relu = f32(np.float32(3.0) / np.float32(32768.0))

@@ -4,72 +4,17 @@
 //! integers that follow from the scales are those that TensorFlow Lite Micro works with, and what
 //! must be refused is refused in words that name the culprit.
 
+#[path = "common/gold.rs"]
+mod gold;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use gold::{files, indices, option, vectors, Gold};
 use neural_core::int8::Multiplier;
 use neuralctl::tflite::graph::{Graph, Kind, Op};
 use neuralctl::tflite::{read, scales};
-
-fn vectors() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/tflite")
-}
-
-fn files(dir: &Path, end: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    let mut files: Vec<_> = entries
-        .filter(|p| p.to_str().unwrap().ends_with(end))
-        .collect();
-    files.sort();
-    files
-}
-
-/// An operator of a `.gold` file: its words, and the parameters that belong to it.
-type GoldOp = (Vec<String>, BTreeMap<String, Vec<i32>>);
-
-/// The text and the constants of a `.gold` file.
-struct Gold {
-    tensors: Vec<Vec<String>>,
-    ops: Vec<GoldOp>,
-    data: Vec<u8>,
-}
-
-impl Gold {
-    fn read(path: &Path) -> Self {
-        let file = fs::read(path).unwrap();
-        let end = file.windows(2).position(|w| w == b"\n\n").unwrap();
-        let mut gold = Self {
-            tensors: Vec::new(),
-            ops: Vec::new(),
-            data: file[end + 2..].to_vec(),
-        };
-        for line in std::str::from_utf8(&file[..end]).unwrap().lines() {
-            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            match words[0].as_str() {
-                "tensor" => gold.tensors.push(words),
-                "op" => gold.ops.push((words, BTreeMap::new())),
-                "param" => {
-                    let values = words[2].split(',').map(|v| v.parse().unwrap()).collect();
-                    let params = &mut gold.ops.last_mut().unwrap().1;
-                    params.insert(words[1].clone(), values);
-                }
-                _ => (),
-            }
-        }
-        gold
-    }
-}
-
-fn option<'a>(words: &'a [String], key: &str) -> Option<&'a str> {
-    words
-        .iter()
-        .find_map(|w| w.strip_prefix(key)?.strip_prefix('='))
-}
-
-fn indices(text: &str) -> Vec<Option<usize>> {
-    text.split(',').map(|i| i.parse().ok()).collect()
-}
 
 #[test]
 fn files_are_read_as_their_golden_files_say() {
@@ -226,7 +171,7 @@ fn derive(graph: &Graph<'_>, op: &Op) -> Option<BTreeMap<String, Vec<i32>>> {
         Kind::AveragePool2d(_, a) | Kind::MaxPool2d(_, a) => clamp = Some(*a),
         Kind::Quantize | Kind::Mean(..) => put("", &[scales::rescale(x_scale, y_scale)?]),
         Kind::Relu => {
-            put("", &[scales::relu(x_scale, y_scale)?]);
+            put("", &[scales::rescale(x_scale, y_scale)?]);
             clamp = Some(scales::Activation::Relu);
         }
         Kind::Relu6 => clamp = Some(scales::Activation::Relu6),
@@ -236,7 +181,11 @@ fn derive(graph: &Graph<'_>, op: &Op) -> Option<BTreeMap<String, Vec<i32>>> {
             put("alpha_", &[below]);
         }
         Kind::HardSwish => {
-            let [output, gate] = scales::hard_swish(x_scale, y_scale)?;
+            let narrow = |m: Multiplier| Multiplier {
+                mult: (m.mult.saturating_add(1 << 15) >> 16).min(32767),
+                shift: m.shift,
+            };
+            let [output, gate] = scales::hard_swish(x_scale, y_scale)?.map(narrow);
             put("", &[output]);
             put("relu_", &[gate]);
         }

@@ -97,19 +97,15 @@ pub fn mul(a: f32, b: f32, y: f32) -> Option<Multiplier> {
     quantize_multiplier(wide(a) * wide(b) / wide(y))
 }
 
-/// QUANTIZE from int8, MEAN.
+/// QUANTIZE from int8, MEAN, RELU.
 pub fn rescale(x: f32, y: f32) -> Option<Multiplier> {
     quantize_multiplier(wide(x) / wide(y))
 }
 
-/// RELU: the quotient is a float32.
-pub fn relu(x: f32, y: f32) -> Option<Multiplier> {
-    quantize_multiplier(wide(x / y))
-}
-
 /// LEAKY_RELU: for inputs from the zero point on, and for those below.
 pub fn leaky_relu(x: f32, alpha: f32, y: f32) -> Option<(Multiplier, Multiplier)> {
-    Some((relu(x, y)?, quantize_multiplier(wide(x * alpha / y))?))
+    let below = quantize_multiplier(wide(x) * wide(alpha) / wide(y))?;
+    Some((rescale(x, y)?, below))
 }
 
 /// The bits to the left by which ADD and SUB shift before they scale.
@@ -126,23 +122,14 @@ pub fn sum(a: f32, b: f32, y: f32) -> Option<[Multiplier; 3]> {
     ])
 }
 
-/// HARD_SWISH: for the output and for the gate, in 16 bits: `real = mult / 2^15 / 2^shift`.
+/// HARD_SWISH: for the output and for the gate; of both mantissas 15 bits are used.
 pub fn hard_swish(x: f32, y: f32) -> Option<[Multiplier; 2]> {
-    let hires = x / 128.0;
+    let fine = x / 128.0;
     let gate = 3.0f32 / 32768.0;
-    let narrow = |real: f32| {
-        let m = quantize_multiplier(wide(real))?;
-        let mult = if m.mult >= i32::MAX - (1 << 15) {
-            32767
-        } else {
-            (m.mult + (1 << 15)) >> 16
-        };
-        Some(Multiplier {
-            mult,
-            shift: m.shift,
-        })
-    };
-    Some([narrow(hires / y)?, narrow(hires / gate)?])
+    Some([
+        quantize_multiplier(wide(fine / y))?,
+        quantize_multiplier(wide(fine / gate))?,
+    ])
 }
 
 /// The largest difference that fits `bits` integer bits when it is shifted by `left`.
