@@ -4,15 +4,20 @@
 //!
 //! A file is a FlatBuffer. `flat` reads that format, `read` makes tensors and their wiring of it,
 //! `ops` checks each operator against its tensors, `scales` derives the integers that the int8
-//! operators compute with.
+//! operators compute with. `convert` makes a model file of a graph, with `codes` for what of it is
+//! numbers and `net` for what is being made.
 
+mod codes;
+mod convert;
 mod flat;
 pub mod graph;
+mod net;
 mod ops;
 mod read;
 pub mod scales;
 mod schema;
 
+pub use convert::{convert, output};
 pub use read::read;
 
 /// Whether bytes say that they are a TFLite file.

@@ -68,7 +68,8 @@ pub fn read(file: &[u8]) -> Result<Graph<'_>> {
     Ok(read)
 }
 
-fn label(index: usize, name: &str) -> String {
+/// What lines say of an operator.
+pub(super) fn label(index: usize, name: &str) -> String {
     format!("operator {index} ({name})")
 }
 
