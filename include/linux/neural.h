@@ -10,6 +10,7 @@
 #define _LINUX_NEURAL_H
 
 #include <linux/types.h>
+#include <uapi/linux/neural.h>
 
 /* Elements of a vector from which vector code is used, where it exists. */
 #define NEURAL_SIMD_THRESHOLD 64
@@ -42,7 +43,8 @@ struct neural_network;
  * @outputs: @batch_size pointers, each to @output_dim elements that a prediction fills
  * @private: of the module
  *
- * Elements are Q16.16.
+ * Elements are Q16.16. In a batch that neural_batch_create_for() made for a network of another type
+ * they are of that type, behind pointers to be cast: of codes, to s8 pointers.
  */
 struct neural_batch {
 	unsigned int batch_size;
@@ -139,7 +141,7 @@ int neural_network_unload(const char *name);
  * @nn: the network
  *
  * Context: Any.
- * Return: From 1 to 4096.
+ * Return: At least 1; at most 4096 of Q16.16.
  */
 unsigned int neural_network_input_dim(const struct neural_network *nn);
 
@@ -148,9 +150,39 @@ unsigned int neural_network_input_dim(const struct neural_network *nn);
  * @nn: the network
  *
  * Context: Any.
- * Return: From 1 to 4096.
+ * Return: At least 1; at most 4096 of Q16.16.
  */
 unsigned int neural_network_output_dim(const struct neural_network *nn);
+
+/**
+ * neural_network_input_bytes() - number of bytes of an input
+ * @nn: the network
+ *
+ * Context: Any.
+ * Return: As many as neural_network_input_dim() elements have.
+ */
+size_t neural_network_input_bytes(const struct neural_network *nn);
+
+/**
+ * neural_network_output_bytes() - number of bytes of an output
+ * @nn: the network
+ *
+ * Context: Any.
+ * Return: As many as neural_network_output_dim() elements have.
+ */
+size_t neural_network_output_bytes(const struct neural_network *nn);
+
+/**
+ * neural_network_dtype() - type of the elements of input and output
+ * @nn: the network
+ *
+ * A replacement does not change it, nor the number of elements; what the codes of an 8-bit network
+ * stand for may change (struct neural_info).
+ *
+ * Context: Any.
+ * Return: NEURAL_DTYPE_Q16 (s32) or NEURAL_DTYPE_I8 (s8).
+ */
+unsigned int neural_network_dtype(const struct neural_network *nn);
 
 /**
  * neural_network_configure() - change settings of a network
@@ -167,8 +199,8 @@ int neural_network_configure(struct neural_network *nn, const char *line);
 /**
  * neural_network_predict() - predict one sample
  * @nn: the network
- * @input: neural_network_input_dim() elements, Q16.16
- * @output: room for neural_network_output_dim() elements
+ * @input: neural_network_input_dim() elements of the type that neural_network_dtype() tells
+ * @output: room for neural_network_output_dim() elements of the same type
  *
  * Allocates nothing and takes no lock that a load, a replacement or a change of settings holds.
  *
@@ -186,7 +218,7 @@ int neural_network_predict(struct neural_network *nn, const void *input,
 			   void *output);
 
 /**
- * neural_batch_create() - make room for a batch of samples
+ * neural_batch_create() - make room for a batch of samples in Q16.16
  * @batch_size: number of samples, from 1 to 1048576
  * @input_dim: elements of an input
  * @output_dim: elements of an output
@@ -199,9 +231,21 @@ struct neural_batch *neural_batch_create(unsigned int batch_size,
 					 unsigned int output_dim);
 
 /**
+ * neural_batch_create_for() - make room for a batch of samples of a network
+ * @nn: the network
+ * @batch_size: number of samples, from 1 to 1048576
+ *
+ * Context: Task, may sleep.
+ * Return: The batch, with zeroed inputs and outputs of the type and size that the network takes and
+ * gives; NULL when the number is wrong or memory is short.
+ */
+struct neural_batch *neural_batch_create_for(const struct neural_network *nn,
+					     unsigned int batch_size);
+
+/**
  * neural_batch_predict() - predict all samples of a batch
  * @nn: the network
- * @batch: the batch; from neural_batch_create(), its pointers unchanged
+ * @batch: the batch; from neural_batch_create() or neural_batch_create_for(), its pointers unchanged
  *
  * A batch is used by one caller at a time.
  *

@@ -370,19 +370,23 @@ fn info(network: &Network) -> Outcome<uabi::Info> {
     let model = network
         .model()
         .ok_or_else(|| failure!(ENODEV, Model, "list: a network has no model"))?;
+    let ports = &model.ports;
     Ok(uabi::Info {
         name: *network.name.bytes(),
         id: network.id,
-        dtype: model.dtype,
-        input_dim: network.input_dim,
-        output_dim: network.output_dim,
+        dtype: ports.dtype.code().into(),
+        input_dim: ports.input.dim,
+        output_dim: ports.output.dim,
         // CAST: Limited by the file format.
         layers: model.steps().len() as u32,
         generation: model.generation,
         macs: model.plan().macs,
         weight_bytes: model.plan().weight_bytes as u64,
         memory_bytes: network.memory() as u64,
-        reserved: [0; 2],
+        input_scale: ports.input.scale_bits,
+        input_zero_point: ports.input.zero_point,
+        output_scale: ports.output.scale_bits,
+        output_zero_point: ports.output.zero_point,
     })
 }
 

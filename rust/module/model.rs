@@ -25,7 +25,11 @@ use kernel::{
 };
 use neural_core::{
     act::Activation,
-    nnm,
+    nnm::{
+        self,
+        DType,
+        OpKind, //
+    },
     plan::{
         self,
         DenseArgs,
@@ -68,16 +72,32 @@ const ATOMIC_MACS: u64 = 1 << 18;
 /// Bytes of scratch memory up to which each CPU gets its own.
 const ATOMIC_SCRATCH: usize = 64 << 10;
 
-/// What a step costs, in multiply-accumulates: an activation of an element counts for as many as
-/// take about as long in general registers (see `Documentation/performance.rst`).
+/// What a step costs, in multiply-accumulates of Q16.16: everything counts for as many as take about
+/// as long in general registers (see `Documentation/performance.rst`).
 fn cost_of(step: &Step) -> u64 {
-    let activation = match step.activation() {
+    let (mac, output) = match (step.dtype(), step.kind()) {
+        (DType::Q16, _) => (1, cost_of_activation(step.activation())),
+        (_, OpKind::Dense | OpKind::Conv2d) => (2, 128),
+        (_, OpKind::DepthwiseConv2d) => (4, 96),
+        (_, OpKind::AveragePool2d) => (8, 64),
+        (_, OpKind::MaxPool2d | OpKind::Mean) => (4, 64),
+        (_, OpKind::Add | OpKind::Sub) => (0, 32),
+        (_, OpKind::Softmax) => (0, 160),
+        _ => (0, 16),
+    };
+    let outputs = u64::from(step.outputs()).saturating_mul(output);
+    let macs = step.macs().saturating_mul(mac);
+    macs.saturating_add(outputs).saturating_add(64)
+}
+
+/// What the activation of an element costs.
+fn cost_of_activation(activation: Activation) -> u64 {
+    match activation {
         Activation::Linear | Activation::Relu => 2,
         Activation::LeakyRelu { .. } => 8,
         Activation::Sigmoid => 64,
         Activation::Tanh | Activation::Softmax => 128,
-    };
-    step.macs() + u64::from(step.outputs()) * activation + 64
+    }
 }
 
 /// Largest model file, in bytes.
@@ -145,12 +165,58 @@ pub(crate) struct Model {
     pub(crate) cost: u64,
     /// One more with each model that a network gets.
     pub(crate) generation: u32,
-    /// The element type of input and output, as the user ABI numbers it.
-    pub(crate) dtype: u32,
-    /// Elements of an input.
-    pub(crate) input_dim: u32,
-    /// Elements of an output.
-    pub(crate) output_dim: u32,
+    /// What goes in and out.
+    pub(crate) ports: Ports,
+}
+
+/// An input or an output.
+#[derive(Clone, Copy)]
+pub(crate) struct Port {
+    /// Its elements.
+    pub(crate) dim: u32,
+    /// Of codes: the bits of the scale, an `f32`; else 0.
+    pub(crate) scale_bits: u32,
+    /// Of codes: the code for 0; else 0.
+    pub(crate) zero_point: i32,
+}
+
+impl Port {
+    fn of(file: &nnm::Model<'_>, tensor: u32, dim: u32) -> Self {
+        let tensor = file.tensor(tensor);
+        Port {
+            dim,
+            scale_bits: tensor.map_or(0, |tensor| tensor.scale_bits),
+            zero_point: tensor.map_or(0, |tensor| tensor.zero_point),
+        }
+    }
+}
+
+/// What goes in and out of a model.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    /// The type of all elements.
+    pub(crate) dtype: DType,
+    /// What goes in.
+    pub(crate) input: Port,
+    /// What comes out.
+    pub(crate) output: Port,
+}
+
+impl Ports {
+    /// Those of a file.
+    pub(crate) fn of(file: &nnm::Model<'_>) -> Self {
+        Ports {
+            dtype: file.dtype(),
+            input: Port::of(file, file.input_tensor(), file.input_dim()),
+            output: Port::of(file, file.output_tensor(), file.output_dim()),
+        }
+    }
+
+    /// Whether both take and give the same number of the same elements, whatever these mean.
+    pub(crate) fn fit(&self, other: &Self) -> bool {
+        (self.dtype, self.input.dim, self.output.dim)
+            == (other.dtype, other.input.dim, other.output.dim)
+    }
 }
 
 /// What is made before a model can be put into its place in memory.
@@ -158,9 +224,7 @@ struct Parts {
     plan: Plan,
     steps: KVVec<Step>,
     weights: NodeBuf,
-    dtype: u32,
-    input_dim: u32,
-    output_dim: u32,
+    ports: Ports,
 }
 
 /// The limits that a model file must keep.
@@ -190,9 +254,7 @@ impl Model {
             plan,
             steps,
             weights,
-            dtype: file.dtype().code().into(),
-            input_dim: file.input_dim(),
-            output_dim: file.output_dim(),
+            ports: Ports::of(file),
         };
         Self::assemble(parts, spread, generation)
     }
@@ -221,9 +283,7 @@ impl Model {
             plan: self.plan,
             steps,
             weights,
-            dtype: self.dtype,
-            input_dim: self.input_dim,
-            output_dim: self.output_dim,
+            ports: self.ports,
         };
         Self::assemble(parts, spread, generation)
     }
@@ -232,8 +292,8 @@ impl Model {
         let bytes = parts.plan.scratch_bytes;
         let no_memory = |_| Failure::memory("scratch", bytes);
         let mut slots = KVec::new();
-        // No overflow: at most 4096 steps of at most 2^25.
-        let cost = parts.steps.iter().map(cost_of).sum::<u64>();
+        let costs = parts.steps.iter().map(cost_of);
+        let cost = costs.fold(0, u64::saturating_add);
         let scratch = if cost <= ATOMIC_MACS && bytes <= ATOMIC_SCRATCH {
             Scratch::Cpu(CpuScratch::new(bytes, spread.scratch()).map_err(no_memory)?)
         } else {
@@ -262,9 +322,7 @@ impl Model {
                     pool_slots,
                     cost,
                     generation,
-                    dtype: parts.dtype,
-                    input_dim: parts.input_dim,
-                    output_dim: parts.output_dim,
+                    ports: parts.ports,
                 }),
             )
             .map_err(|_| Failure::memory("a model", core::mem::size_of::<Self>()))

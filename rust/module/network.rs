@@ -48,6 +48,7 @@ use crate::{
     },
     model::{
         Model,
+        Ports,
         Spread, //
     },
     registry,
@@ -147,10 +148,8 @@ pub(crate) struct Network {
     pub(crate) input_bytes: usize,
     /// Bytes of an output.
     pub(crate) output_bytes: usize,
-    /// Elements of an input.
-    pub(crate) input_dim: u32,
-    /// Elements of an output.
-    pub(crate) output_dim: u32,
+    /// What the first model took and gave; others take and give as many of the same type.
+    pub(crate) ports: Ports,
     /// Its name.
     pub(crate) name: Name,
     memory_peak: AtomicU64,
@@ -226,8 +225,7 @@ impl Network {
                     id,
                     input_bytes: plan.input_bytes,
                     output_bytes: plan.output_bytes,
-                    input_dim: model.input_dim,
-                    output_dim: model.output_dim,
+                    ports: model.ports,
                     name,
                     tuning: Tuning {
                         cache_timeout_ms: AtomicU32::new(FOLLOW),

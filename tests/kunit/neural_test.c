@@ -8,7 +8,9 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cpumask.h>
+#include <linux/device.h>
 #include <linux/err.h>
+#include <linux/firmware.h>
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
@@ -329,6 +331,197 @@ static void a_costly_network_needs_a_caller_that_may_sleep(struct kunit *test)
 	drop(test, nn, "t_large");
 }
 
+/* ---- Codes ------------------------------------------------------------------------------- */
+
+#define CODES_IN 64
+#define CODES_OUT 8
+#define CODES 16
+
+/* A network, samples and answers: the files that tests/vectors/codes has. */
+struct codes {
+	struct neural_network *nn;
+	s8 in[CODES][CODES_IN];
+	s8 out[CODES][CODES_OUT];
+};
+
+static int read_codes(struct device *dev, const char *name, void *to,
+		      size_t size)
+{
+	const struct firmware *fw;
+	int ret = request_firmware(&fw, name, dev);
+
+	if (ret)
+		return ret;
+	if (fw->size == size)
+		memcpy(to, fw->data, size);
+	else
+		ret = -EINVAL;
+	release_firmware(fw);
+	return ret;
+}
+
+static struct codes *make_codes(struct kunit *test, const char *name)
+{
+	struct codes *codes = kzalloc(sizeof(*codes), GFP_KERNEL);
+	struct device *dev = root_device_register("neural_test");
+	const struct firmware *fw;
+	int ret = -ENOMEM;
+
+	if (codes && !IS_ERR(dev))
+		ret = request_firmware(&fw, "neural/codes_mlp.nnm", dev);
+	if (!ret) {
+		codes->nn = neural_network_load(name, fw->data, fw->size);
+		release_firmware(fw);
+		ret = PTR_ERR_OR_ZERO(codes->nn);
+	}
+	if (!ret)
+		ret = read_codes(dev, "neural/codes_mlp.in", codes->in,
+				 sizeof(codes->in));
+	if (!ret)
+		ret = read_codes(dev, "neural/codes_mlp.out", codes->out,
+				 sizeof(codes->out));
+	if (!IS_ERR(dev))
+		root_device_unregister(dev);
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	return ret ? NULL : codes;
+}
+
+static void drop_codes(struct kunit *test, struct codes *codes,
+		       const char *name)
+{
+	drop(test, codes->nn, name);
+	kfree(codes);
+}
+
+static void codes_are_counted_in_bytes(struct kunit *test)
+{
+	struct codes *codes = make_codes(test, "t_codes");
+	struct neural_batch *batch, *wide;
+	unsigned int i, bad = 0;
+
+	if (!holds(test, codes))
+		return;
+	KUNIT_EXPECT_EQ(test, neural_network_dtype(codes->nn), NEURAL_DTYPE_I8);
+	KUNIT_EXPECT_EQ(test, neural_network_input_dim(codes->nn), CODES_IN);
+	KUNIT_EXPECT_EQ(test, neural_network_output_dim(codes->nn), CODES_OUT);
+	KUNIT_EXPECT_EQ(test, neural_network_input_bytes(codes->nn), CODES_IN);
+	KUNIT_EXPECT_EQ(test, neural_network_output_bytes(codes->nn),
+			CODES_OUT);
+	batch = neural_batch_create_for(codes->nn, CODES);
+	wide = neural_batch_create(CODES, CODES_IN, CODES_OUT);
+	if (!holds(test, batch && wide))
+		return;
+	for (i = 0; i < CODES; i++)
+		memcpy(batch->inputs[i], codes->in[i], CODES_IN);
+	KUNIT_EXPECT_EQ(test, neural_batch_predict(codes->nn, batch), 0);
+	for (i = 0; i < CODES; i++)
+		bad += !!memcmp(batch->outputs[i], codes->out[i], CODES_OUT);
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	KUNIT_EXPECT_EQ(test, neural_batch_predict(codes->nn, wide), -EINVAL);
+	KUNIT_EXPECT_TRUE(test, !neural_batch_create_for(codes->nn, 0));
+	neural_batch_free(wide);
+	neural_batch_free(batch);
+	drop_codes(test, codes, "t_codes");
+}
+
+static void codes_are_the_same_in_all_contexts(struct kunit *test)
+{
+	struct codes *codes = make_codes(test, "t_codes_ctx");
+	unsigned int i, bad = 0;
+	unsigned long flags;
+	s8 out[CODES_OUT];
+
+	if (!holds(test, codes))
+		return;
+	KUNIT_EXPECT_EQ(test,
+			neural_network_configure(codes->nn, "cache_size 0"), 0);
+	for (i = 0; i < CODES; i++) {
+		void *in = codes->in[i];
+
+		memset(out, 0x55, sizeof(out));
+		bad += neural_network_predict(codes->nn, in, out) ||
+		       memcmp(out, codes->out[i], sizeof(out));
+		memset(out, 0x55, sizeof(out));
+		bad += predict_in_softirq(codes->nn, in, (s32 *)out) ||
+		       memcmp(out, codes->out[i], sizeof(out));
+		memset(out, 0x55, sizeof(out));
+		bad += predict_in_hardirq(codes->nn, in, (s32 *)out) ||
+		       memcmp(out, codes->out[i], sizeof(out));
+		memset(out, 0x55, sizeof(out));
+		local_irq_save(flags);
+		bad += neural_network_predict(codes->nn, in, out) ||
+		       memcmp(out, codes->out[i], sizeof(out));
+		local_irq_restore(flags);
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	drop_codes(test, codes, "t_codes_ctx");
+}
+
+struct codes_storm {
+	struct hrtimer timer;
+	struct codes *codes;
+	unsigned int calls;
+	unsigned int wrong;
+	bool stop;
+};
+
+static enum hrtimer_restart codes_storm_tick(struct hrtimer *timer)
+{
+	struct codes_storm *storm =
+		container_of(timer, struct codes_storm, timer);
+	unsigned int i = storm->calls++ % CODES;
+	s8 out[CODES_OUT];
+
+	if (neural_network_predict(storm->codes->nn, storm->codes->in[i],
+				   out) ||
+	    memcmp(out, storm->codes->out[i], sizeof(out)))
+		storm->wrong++;
+	if (READ_ONCE(storm->stop))
+		return HRTIMER_NORESTART;
+	hrtimer_forward_now(timer, ns_to_ktime(100000));
+	return HRTIMER_RESTART;
+}
+
+/* A hard interrupt finds the vector registers in use by what it interrupts. */
+static void interrupts_predict_codes_over_a_batch_of_codes(struct kunit *test)
+{
+	struct codes *codes = make_codes(test, "t_codes_storm");
+	struct codes_storm *storm = kzalloc(sizeof(*storm), GFP_KERNEL);
+	struct neural_batch *batch;
+	unsigned int i, k, bad = 0;
+
+	if (!holds(test, codes && storm))
+		return;
+	KUNIT_EXPECT_EQ(test,
+			neural_network_configure(codes->nn, "cache_size 0"), 0);
+	batch = neural_batch_create_for(codes->nn, CODES);
+	if (!holds(test, batch))
+		return;
+	for (i = 0; i < CODES; i++)
+		memcpy(batch->inputs[i], codes->in[i], CODES_IN);
+	storm->codes = codes;
+	hrtimer_setup(&storm->timer, codes_storm_tick, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_HARD);
+	hrtimer_start(&storm->timer, ns_to_ktime(100000),
+		      HRTIMER_MODE_REL_HARD);
+	for (k = 0; k < 500; k++) {
+		for (i = 0; i < CODES; i++)
+			memset(batch->outputs[i], 0x55, CODES_OUT);
+		bad += !!neural_batch_predict(codes->nn, batch);
+		for (i = 0; i < CODES; i++)
+			bad += !!memcmp(batch->outputs[i], codes->out[i],
+					CODES_OUT);
+	}
+	WRITE_ONCE(storm->stop, true);
+	hrtimer_cancel(&storm->timer);
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	KUNIT_EXPECT_EQ(test, storm->wrong, 0);
+	KUNIT_EXPECT_NE(test, storm->calls, 0);
+	neural_batch_free(batch);
+	kfree(storm);
+	drop_codes(test, codes, "t_codes_storm");
+}
+
 /* ---- CPUs, batches, memory ----------------------------------------------------------------- */
 
 static void work_is_done_on_an_allowed_cpu(struct kunit *test)
@@ -533,6 +726,9 @@ static struct kunit_case neural_capi_cases[] = {
 	KUNIT_CASE(all_contexts_give_the_same_answer),
 	KUNIT_CASE(interrupts_do_not_disturb_the_prediction_they_interrupt),
 	KUNIT_CASE(a_costly_network_needs_a_caller_that_may_sleep),
+	KUNIT_CASE(codes_are_counted_in_bytes),
+	KUNIT_CASE(codes_are_the_same_in_all_contexts),
+	KUNIT_CASE(interrupts_predict_codes_over_a_batch_of_codes),
 	KUNIT_CASE(work_is_done_on_an_allowed_cpu),
 	KUNIT_CASE(a_batch_gives_what_single_predictions_give),
 	KUNIT_CASE(memory_lies_on_the_node_that_was_asked_for),

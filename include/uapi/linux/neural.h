@@ -55,6 +55,7 @@ struct neural_msg {
 #define NEURAL_FEATURE_CACHE (1ULL << 1) /* prediction cache */
 #define NEURAL_FEATURE_NUMA (1ULL << 2) /* NUMA placement */
 #define NEURAL_FEATURE_REPLACE (1ULL << 3) /* live replacement */
+#define NEURAL_FEATURE_I8 (1ULL << 4) /* networks of 8-bit codes */
 
 /**
  * struct neural_query - what this module is and can do
@@ -116,6 +117,8 @@ struct neural_name {
 
 /* neural_info.dtype: the element type of input and output */
 #define NEURAL_DTYPE_Q16 1 /* __s32, Q16.16 */
+#define NEURAL_DTYPE_I8 \
+	2 /* __s8, a code q for the number scale * (q - zero_point) */
 
 /**
  * struct neural_info - what a network is
@@ -129,7 +132,12 @@ struct neural_name {
  * @macs: multiply-accumulates of one prediction
  * @weight_bytes: bytes of weights and biases
  * @memory_bytes: all memory that the network holds, caches and scratch included
- * @reserved: 0
+ * @input_scale: of codes: the scale of the input, the bits of a float; else 0
+ * @input_zero_point: of codes: the zero point of the input, -128 to 127; else 0
+ * @output_scale: of codes: the scale of the output, the bits of a float; else 0
+ * @output_zero_point: of codes: the zero point of the output, -128 to 127; else 0
+ *
+ * A replacement may change scales and zero points, and then changes @generation.
  */
 struct neural_info {
 	char name[NEURAL_NAME_LEN];
@@ -142,7 +150,10 @@ struct neural_info {
 	__u64 macs;
 	__u64 weight_bytes;
 	__u64 memory_bytes;
-	__u64 reserved[2];
+	__u32 input_scale;
+	__s32 input_zero_point;
+	__u32 output_scale;
+	__s32 output_zero_point;
 };
 
 /**

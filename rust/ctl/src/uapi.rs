@@ -29,9 +29,11 @@ pub const ERR_NAMES: [&str; ERR_KINDS] = [
     "config",
 ];
 /// The bits of `neural_query.features`, lowest first.
-pub const FEATURE_NAMES: [&str; 4] = ["q16", "cache", "numa", "replace"];
+pub const FEATURE_NAMES: [&str; 5] = ["q16", "cache", "numa", "replace", "i8"];
 /// `neural_info.dtype`: `__s32` in Q16.16.
 pub const DTYPE_Q16: u32 = 1;
+/// `neural_info.dtype`: `__s8`, codes.
+pub const DTYPE_I8: u32 = 2;
 
 /// `struct neural_msg`.
 #[repr(C)]
@@ -105,7 +107,7 @@ pub struct Info {
     pub name: [u8; NAME_LEN],
     /// Its id.
     pub id: u32,
-    /// [`DTYPE_Q16`].
+    /// [`DTYPE_Q16`] or [`DTYPE_I8`].
     pub dtype: u32,
     /// Elements of an input.
     pub input_dim: u32,
@@ -121,8 +123,14 @@ pub struct Info {
     pub weight_bytes: u64,
     /// All memory that the network holds.
     pub memory_bytes: u64,
-    /// Zero.
-    pub reserved: [u64; 2],
+    /// Of codes: the bits of the scale of the input, a float.
+    pub input_scale: u32,
+    /// Of codes: the zero point of the input.
+    pub input_zero_point: i32,
+    /// Of codes: the bits of the scale of the output, a float.
+    pub output_scale: u32,
+    /// Of codes: the zero point of the output.
+    pub output_zero_point: i32,
 }
 
 /// `struct neural_list`.

@@ -42,7 +42,8 @@ fn wanted() -> Wanted {
     layout!(w, uapi::Load, "neural_load", msg data size name flags id reserved);
     layout!(w, uapi::Name, "neural_name", msg name id reserved);
     layout!(w, uapi::Info, "neural_info",
-        name id dtype input_dim output_dim layers generation macs weight_bytes memory_bytes reserved);
+        name id dtype input_dim output_dim layers generation macs weight_bytes memory_bytes
+        input_scale input_zero_point output_scale output_zero_point);
     layout!(w, uapi::List, "neural_list", msg infos capacity count);
     layout!(w, uapi::Predict, "neural_predict",
         msg id count input output input_bytes output_bytes flags reserved);
@@ -73,6 +74,7 @@ fn wanted() -> Wanted {
         ("NEURAL_ID_TOTAL", u64::from(uapi::ID_TOTAL)),
         ("NEURAL_LOAD_FIRMWARE", u64::from(uapi::LOAD_FIRMWARE)),
         ("NEURAL_DTYPE_Q16", u64::from(uapi::DTYPE_Q16)),
+        ("NEURAL_DTYPE_I8", u64::from(uapi::DTYPE_I8)),
         ("NEURAL_ERR_KINDS", uapi::ERR_KINDS as u64),
     ] {
         w.add(name.to_owned(), value);

@@ -19,7 +19,10 @@ use crate::{
         failure,
         Outcome, //
     },
-    model::Model,
+    model::{
+        Model,
+        Ports, //
+    },
     registry,
     settings::Change, //
 };
@@ -29,18 +32,19 @@ impl Network {
     ///
     /// Context: task, may sleep.
     pub(crate) fn replace(&self, file: &nnm::Model<'_>) -> Outcome<u32> {
-        if (file.input_dim(), file.output_dim()) != (self.input_dim, self.output_dim)
-            || (file.input_bytes(), file.output_bytes()) != (self.input_bytes, self.output_bytes)
-        {
+        let (old, new) = (&self.ports, Ports::of(file));
+        if !new.fit(old) {
             return Err(failure!(
                 EINVAL,
                 Model,
-                "replace: {} has {} inputs and {} outputs, the file {} and {}",
+                "replace: {} has {} inputs and {} outputs of {}, the file {} and {} of {}",
                 self.name.as_str(),
-                self.input_dim,
-                self.output_dim,
-                file.input_dim(),
-                file.output_dim()
+                old.input.dim,
+                old.output.dim,
+                old.dtype.name(),
+                new.input.dim,
+                new.output.dim,
+                new.dtype.name()
             ));
         }
         let mut control = self.control.lock();

@@ -63,6 +63,9 @@ use crate::{
 /// The slope of leaky ReLU in networks made by [`neural_network_create`]: 0.01.
 const LEAKY_SLOPE: i32 = 655;
 
+/// Bytes of the words that batches are made of.
+const WORD: usize = 4;
+
 fn to_c(result: Outcome) -> c_int {
     match result {
         Ok(()) => 0,
@@ -271,7 +274,7 @@ pub(crate) unsafe extern "C" fn neural_network_unload(name: *const c_char) -> c_
 #[no_mangle]
 pub(crate) unsafe extern "C" fn neural_network_input_dim(nn: *const Network) -> c_uint {
     // SAFETY: By this function's requirements.
-    unsafe { borrow(nn) }.input_dim
+    unsafe { borrow(nn) }.ports.input.dim
 }
 
 /// Elements of an output.
@@ -282,7 +285,40 @@ pub(crate) unsafe extern "C" fn neural_network_input_dim(nn: *const Network) -> 
 #[no_mangle]
 pub(crate) unsafe extern "C" fn neural_network_output_dim(nn: *const Network) -> c_uint {
     // SAFETY: By this function's requirements.
-    unsafe { borrow(nn) }.output_dim
+    unsafe { borrow(nn) }.ports.output.dim
+}
+
+/// Bytes of an input.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_input_bytes(nn: *const Network) -> usize {
+    // SAFETY: By this function's requirements.
+    unsafe { borrow(nn) }.input_bytes
+}
+
+/// Bytes of an output.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_output_bytes(nn: *const Network) -> usize {
+    // SAFETY: By this function's requirements.
+    unsafe { borrow(nn) }.output_bytes
+}
+
+/// The type of the elements, as the user ABI numbers it.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_network_dtype(nn: *const Network) -> c_uint {
+    // SAFETY: By this function's requirements.
+    unsafe { borrow(nn) }.ports.dtype.code().into()
 }
 
 /// Changes settings: lines as the debugfs file `config` takes them.
@@ -345,26 +381,38 @@ pub(crate) struct Batch {
 struct BatchMemory {
     /// The pointers that `inputs` and `outputs` show.
     pointers: KVVec<*mut i32>,
-    /// What they point to.
-    _elements: KVVec<i32>,
+    /// What they point to; each sample begins with a word.
+    _words: KVVec<i32>,
     works: WorkSet,
     sizes: (c_uint, c_uint, c_uint),
+    element_bytes: usize,
 }
 
-fn new_batch(size: c_uint, input_dim: c_uint, output_dim: c_uint) -> Result<KBox<Batch>> {
-    let dims = 1..=4096;
-    if !(1..=super::uabi::BATCH_MAX).contains(&size)
-        || !dims.contains(&input_dim)
-        || !dims.contains(&output_dim)
-    {
+/// Room for `size` samples of elements of `element_bytes` bytes.
+fn new_batch(
+    size: c_uint,
+    input_dim: c_uint,
+    output_dim: c_uint,
+    element_bytes: usize,
+) -> Result<KBox<Batch>> {
+    if !(1..=super::uabi::BATCH_MAX).contains(&size) {
         return Err(EINVAL);
     }
     // CAST: Widening.
-    let (n, inputs, outputs) = (size as usize, input_dim as usize, output_dim as usize);
+    let n = size as usize;
+    let words = |dim: c_uint| {
+        // CAST: Widening.
+        let bytes = element_bytes.checked_mul(dim as usize);
+        bytes.map(|bytes| bytes.div_ceil(WORD)).ok_or(EOVERFLOW)
+    };
+    let (inputs, outputs) = (words(input_dim)?, words(output_dim)?);
+    let all = inputs
+        .checked_add(outputs)
+        .and_then(|sum| sum.checked_mul(n));
     let flags = GFP_KERNEL | __GFP_NOWARN;
-    let mut elements = KVVec::from_elem(0i32, n * (inputs + outputs), flags)?;
+    let mut memory = KVVec::from_elem(0i32, all.ok_or(EOVERFLOW)?, flags)?;
     let mut pointers = KVVec::with_capacity(2 * n, flags)?;
-    let (first, second) = elements.split_at_mut(n * inputs);
+    let (first, second) = memory.split_at_mut(n * inputs);
     for part in first.chunks_exact_mut(inputs) {
         pointers.push(part.as_mut_ptr(), flags)?;
     }
@@ -374,9 +422,10 @@ fn new_batch(size: c_uint, input_dim: c_uint, output_dim: c_uint) -> Result<KBox
     let mut memory = KBox::new(
         BatchMemory {
             pointers,
-            _elements: elements,
+            _words: memory,
             works: WorkSet::new(work::batch_items())?,
             sizes: (size, input_dim, output_dim),
+            element_bytes,
         },
         flags,
     )?;
@@ -404,15 +453,39 @@ pub(crate) extern "C" fn neural_batch_create(
     input_dim: c_uint,
     output_dim: c_uint,
 ) -> *mut Batch {
-    new_batch(batch_size, input_dim, output_dim).map_or(ptr::null_mut(), KBox::into_raw)
+    let dims = 1..=4096;
+    if !dims.contains(&input_dim) || !dims.contains(&output_dim) {
+        return ptr::null_mut();
+    }
+    new_batch(batch_size, input_dim, output_dim, WORD).map_or(ptr::null_mut(), KBox::into_raw)
+}
+
+/// Makes a batch of the elements of a network, or returns null when the size is wrong or memory is
+/// short.
+///
+/// # Safety
+///
+/// The caller holds a reference to `nn`.
+#[no_mangle]
+pub(crate) unsafe extern "C" fn neural_batch_create_for(
+    nn: *const Network,
+    batch_size: c_uint,
+) -> *mut Batch {
+    // SAFETY: By this function's requirements.
+    let network = unsafe { borrow(nn) };
+    let ports = &network.ports;
+    // CAST: At most 4.
+    let element_bytes = ports.dtype.bytes() as usize;
+    new_batch(batch_size, ports.input.dim, ports.output.dim, element_bytes)
+        .map_or(ptr::null_mut(), KBox::into_raw)
 }
 
 /// Predicts all samples of a batch, over the allowed CPUs when it is large.
 ///
 /// # Safety
 ///
-/// The caller holds a reference to `nn`; `batch` comes from [`neural_batch_create`], its pointers
-/// were not changed, and nobody else uses it meanwhile.
+/// The caller holds a reference to `nn`; `batch` comes from [`neural_batch_create`] or
+/// [`neural_batch_create_for`], its pointers were not changed, and nobody else uses it meanwhile.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn neural_batch_predict(nn: *mut Network, batch: *mut Batch) -> c_int {
     // SAFETY: By this function's requirements.
@@ -425,8 +498,8 @@ pub(crate) unsafe extern "C" fn neural_batch_predict(nn: *mut Network, batch: *m
     // CAST: Widening.
     let (n, inputs, outputs) = (
         batch.batch_size as usize,
-        4 * batch.input_dim as usize,
-        4 * batch.output_dim as usize,
+        memory.element_bytes * batch.input_dim as usize,
+        memory.element_bytes * batch.output_dim as usize,
     );
     let (ins, outs) = memory.pointers.split_at(n);
     // SAFETY: The pointers are those of `new_batch`: valid and apart from each other.
@@ -438,7 +511,7 @@ pub(crate) unsafe extern "C" fn neural_batch_predict(nn: *mut Network, batch: *m
 ///
 /// # Safety
 ///
-/// `batch` comes from [`neural_batch_create`] and is not used any more, or is null.
+/// `batch` comes from [`neural_batch_create`] or [`neural_batch_create_for`] and is not used any more, or is null.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn neural_batch_free(batch: *mut Batch) {
     if batch.is_null() {

@@ -82,7 +82,10 @@ abi! {
         macs: u64,
         weight_bytes: u64,
         memory_bytes: u64,
-        reserved: [u64; 2],
+        input_scale: u32,
+        input_zero_point: i32,
+        output_scale: u32,
+        output_zero_point: i32,
     }
 
     /// `struct neural_list`.
@@ -168,4 +171,4 @@ pub(crate) const BATCH_MAX: u32 = 1 << 20;
 /// `NEURAL_LOAD_FIRMWARE`.
 pub(crate) const LOAD_FIRMWARE: u32 = 1;
 /// All `NEURAL_FEATURE_*` bits that this module has.
-pub(crate) const FEATURES: u64 = 0xf;
+pub(crate) const FEATURES: u64 = 0x1f;

@@ -89,7 +89,7 @@ impl Device for Fake {
             macs: engine.macs(),
             weight_bytes: 140,
             memory_bytes: 4096,
-            reserved: [0; 2],
+            ..uapi::Info::default()
         };
         self.nets.borrow_mut().push(Net {
             info,

@@ -85,10 +85,10 @@ pub(super) fn info_json(info: &uapi::Info) -> Value {
 }
 
 fn dtype(code: u32) -> String {
-    if code == uapi::DTYPE_Q16 {
-        "q16".to_owned()
-    } else {
-        format!("type {code}")
+    match code {
+        uapi::DTYPE_Q16 => "q16".to_owned(),
+        uapi::DTYPE_I8 => "i8".to_owned(),
+        _ => format!("type {code}"),
     }
 }
 

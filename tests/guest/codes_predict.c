@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Predicts samples of 8-bit codes again and again, one by one and as a batch,
+ * from several threads, and compares the answers:
+ *
+ *	codes_predict NETWORK INPUTS ANSWERS [THREADS ROUNDS]
+ *
+ * The files hold one sample after the other. Prints what the kernel says of
+ * the network and how many answers were compared.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <linux/neural.h>
+
+#define MOST (1 << 20)
+
+static int dev, rounds = 1;
+static struct neural_info info;
+static uint8_t inputs[MOST], answers[MOST];
+static unsigned int count;
+
+static int call(unsigned long cmd, void *arg, const char *what)
+{
+	if (!ioctl(dev, cmd, arg))
+		return 0;
+	perror(what);
+	return 1;
+}
+
+static size_t read_file(const char *path, uint8_t *to)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t size = read(fd, to, MOST);
+
+	if (size <= 0) {
+		perror(path);
+		exit(2);
+	}
+	close(fd);
+	return size;
+}
+
+static int find(const char *name)
+{
+	static struct neural_info infos[64];
+	struct neural_list list = { .infos = (uintptr_t)infos, .capacity = 64 };
+	unsigned int i;
+
+	if (call(NEURAL_IOC_LIST, &list, "list"))
+		return 1;
+	for (i = 0; i < list.count && i < list.capacity; i++) {
+		if (!strcmp(infos[i].name, name)) {
+			info = infos[i];
+			return 0;
+		}
+	}
+	fprintf(stderr, "no network %s\n", name);
+	return 1;
+}
+
+/* Returns the number of answers that are wrong. */
+static void *work(void *arg)
+{
+	uint8_t *got = calloc(count, info.output_dim);
+	struct neural_predict predict = { .id = info.id,
+					  .input_bytes = info.input_dim,
+					  .output_bytes = info.output_dim };
+	uintptr_t wrong = 0;
+	unsigned int i;
+	int round;
+
+	(void)arg;
+	for (round = 0; round < rounds; round++) {
+		for (i = 0; i < count; i++) {
+			predict.count = 1;
+			predict.input =
+				(uintptr_t)(inputs + i * info.input_dim);
+			predict.output = (uintptr_t)got;
+			if (call(NEURAL_IOC_PREDICT, &predict, "predict") ||
+			    memcmp(got, answers + i * info.output_dim,
+				   info.output_dim))
+				wrong++;
+		}
+		predict.count = count;
+		predict.input = (uintptr_t)inputs;
+		predict.output = (uintptr_t)got;
+		memset(got, 0x55, count * info.output_dim);
+		if (call(NEURAL_IOC_PREDICT_BATCH, &predict, "batch") ||
+		    memcmp(got, answers, count * info.output_dim))
+			wrong++;
+	}
+	free(got);
+	return (void *)wrong;
+}
+
+int main(int argc, char **argv)
+{
+	pthread_t threads[64];
+	uintptr_t wrong = 0;
+	size_t in, out;
+	int i, n = 1;
+	void *ret;
+
+	dev = open("/dev/neural", O_RDWR);
+	if (dev < 0 || (argc != 4 && argc != 6)) {
+		fprintf(stderr,
+			"usage: codes_predict NETWORK INPUTS ANSWERS [THREADS ROUNDS], with the module loaded\n");
+		return 2;
+	}
+	if (argc == 6) {
+		n = atoi(argv[4]);
+		rounds = atoi(argv[5]);
+	}
+	if (find(argv[1]))
+		return 1;
+	in = read_file(argv[2], inputs);
+	out = read_file(argv[3], answers);
+	count = in / info.input_dim;
+	if (info.dtype != NEURAL_DTYPE_I8 || in % info.input_dim ||
+	    out != count * info.output_dim || n < 1 || n > 64) {
+		fprintf(stderr, "these files are not for this network\n");
+		return 1;
+	}
+	for (i = 0; i < n; i++)
+		pthread_create(&threads[i], NULL, work, NULL);
+	for (i = 0; i < n; i++) {
+		pthread_join(threads[i], &ret);
+		wrong += (uintptr_t)ret;
+	}
+	printf("%u -> %u codes, input %#x %d, output %#x %d: %u answers, %lu wrong\n",
+	       info.input_dim, info.output_dim, info.input_scale,
+	       info.input_zero_point, info.output_scale, info.output_zero_point,
+	       2 * n * rounds * count, (unsigned long)wrong);
+	return wrong != 0;
+}
