@@ -245,7 +245,8 @@ struct neural_batch *neural_batch_create_for(const struct neural_network *nn,
 /**
  * neural_batch_predict() - predict all samples of a batch
  * @nn: the network
- * @batch: the batch; from neural_batch_create() or neural_batch_create_for(), its pointers unchanged
+ * @batch: the batch; from neural_batch_create() or neural_batch_create_for(), its pointers
+ *	unchanged
  *
  * A batch is used by one caller at a time.
  *

@@ -27,10 +27,13 @@ mod check;
 pub mod f32;
 pub mod f32_args;
 mod int8;
+mod kernels;
 #[cfg(not(CONFIG_RUST))]
 mod leaf;
 #[cfg(test)]
 mod tests;
+
+pub use self::kernels::{NoSection, Section, Simd, SECTION_WORK, THRESHOLD};
 
 /// What vector code is written for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The layers of a plan, by vector code where it pays.
+//!
+//! Vector registers may be used in sections only, which cost time to open and in which a kernel lets
+//! nobody else run. So a section is opened by the first layer that wants it, stays open for the ones
+//! that follow, and is closed when as much was done in it as [`SECTION_WORK`] says.
+
+use core::cell::Cell;
+
+use neural_core::int8::{
+    self as codes, Add, Depthwise, Gemm, Mean, Mul, Pool, Softmax, GROUP, LANES,
+};
+use neural_core::plan::{DenseArgs, Kernels, Scalar, TILE_MACS};
+
+use crate::Set;
+
+/// Elements, or multiply-accumulates, of a layer from which vector code is used
+/// (`NEURAL_SIMD_THRESHOLD`).
+pub const THRESHOLD: usize = 64;
+
+/// The most work between opening and closing a section, in multiply-accumulates of vector code: at 16
+/// of them in a ns, 16 us. One panel of a layer is never cut; it is more work than that if the layer
+/// has more than 4096 inputs.
+pub const SECTION_WORK: u64 = 1 << 18;
+
+/// Work of scalar code for which a section is not kept open: 1 us.
+const ASIDE_WORK: u64 = 1 << 14;
+
+/// What a position costs besides its products.
+const POSITION_WORK: usize = 64;
+
+/// What a result costs, when a vector of them is computed at a time.
+const RESULT_WORK: usize = 16;
+
+/// What one step of scalar code counts for, as long as vector code takes for so many
+/// multiply-accumulates: of a product, of a result of products, of an element of a window, of a
+/// sum, of a product of two codes, of a softmax, and of what only looks up.
+const SCALAR_MAC: u64 = 8;
+const SCALAR_RESULT: u64 = 256;
+const SCALAR_POOL: u64 = 48;
+const SCALAR_ADD: u64 = 96;
+const SCALAR_MUL: u64 = 48;
+const SCALAR_SOFTMAX: u64 = 640;
+const SCALAR_LUT: u64 = 8;
+
+/// Sections in which vector registers may be used.
+pub trait Section {
+    /// Opens a section, if none is open; `false` where vector registers cannot be had.
+    fn enter(&self) -> bool;
+
+    /// Closes the section, if one is open.
+    fn leave(&self);
+
+    /// Closes the section and lets others run; `false` ends the prediction.
+    fn pause(&self) -> bool;
+}
+
+/// For user space, where vector registers may always be used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSection;
+
+impl Section for NoSection {
+    fn enter(&self) -> bool {
+        true
+    }
+
+    fn leave(&self) {}
+
+    fn pause(&self) -> bool {
+        true
+    }
+}
+
+/// The kernels of a set of vector code, and those of the specification for the rest.
+#[derive(Debug)]
+pub struct Simd<S> {
+    set: Option<Set>,
+    section: S,
+    /// Work since the section was opened, if one is open.
+    work: Cell<u64>,
+    operations: Cell<u64>,
+}
+
+impl<S: Section> Simd<S> {
+    /// Kernels that use this set of vector code in these sections; without a set, scalar code.
+    pub fn new(set: Option<Set>, section: S) -> Self {
+        Simd {
+            set,
+            section,
+            work: Cell::new(0),
+            operations: Cell::new(0),
+        }
+    }
+
+    /// The sections.
+    pub fn section(&self) -> &S {
+        &self.section
+    }
+
+    /// Operations that vector code has done.
+    pub fn operations(&self) -> u64 {
+        self.operations.get()
+    }
+
+    /// Closes the section, if one is open.
+    pub fn leave(&self) {
+        self.section.leave();
+        self.work.set(0);
+    }
+
+    /// Announces work to be done in the section, and begins another one if it is too much for one.
+    fn spend(&self, work: u64) {
+        let sum = self.work.get().saturating_add(work);
+        if sum > SECTION_WORK {
+            self.leave();
+            self.work.set(work);
+        } else {
+            self.work.set(sum);
+        }
+    }
+
+    /// Does `elements`, which cost `work`, by vector code. `false` if it did not.
+    #[inline]
+    fn vector(&self, elements: usize, work: u64, run: impl FnOnce(&Set) -> bool) -> bool {
+        let Some(set) = &self.set else {
+            return false;
+        };
+        if elements < THRESHOLD {
+            return false;
+        }
+        self.spend(work);
+        if !self.section.enter() || !run(set) {
+            return false;
+        }
+        self.operations.set(self.operations.get().wrapping_add(1));
+        true
+    }
+
+    /// Announces scalar code, for so many elements that each cost so much.
+    fn aside(&self, elements: usize, each: u64) {
+        // CAST: widens.
+        let work = (elements as u64).saturating_mul(each);
+        if work > ASIDE_WORK {
+            self.leave();
+        } else {
+            self.spend(work);
+        }
+    }
+
+    /// Rows of products of some positions.
+    fn products(&self, mut layer: Gemm<'_>, row: usize, work: u64) {
+        let results = layer.m.saturating_mul(layer.outer).saturating_mul(layer.n);
+        let macs = results.saturating_mul(row);
+        if !self.vector(macs, work, |set| set.gemm_i8(&mut layer)) {
+            let each = SCALAR_MAC
+                .saturating_mul(row as u64)
+                .saturating_add(SCALAR_RESULT);
+            self.aside(results, each);
+            codes::gemm(layer);
+        }
+    }
+}
+
+/// Elements of a window that pooling looks at.
+fn pooled(pool: &Pool<'_>) -> usize {
+    let [height, width] = pool.window;
+    [pool.out_width, pool.channels, height, width]
+        .iter()
+        .fold(pool.out_height, |product, &n| product.saturating_mul(n))
+}
+
+impl<S: Section> Kernels for Simd<S> {
+    fn dense_q16(&self, args: DenseArgs<'_>) {
+        Scalar.dense_q16(args);
+    }
+
+    fn gemm_i8(&self, layer: Gemm<'_>) {
+        if self.set.is_none() {
+            return codes::gemm(layer);
+        }
+        let segments = layer.offsets.len() / 4;
+        let row = segments.saturating_mul(layer.k);
+        let padded = segments.saturating_mul(layer.k.div_ceil(GROUP).saturating_mul(GROUP));
+        let position = layer
+            .n
+            .div_ceil(LANES)
+            .saturating_mul(LANES)
+            .saturating_mul(padded.saturating_add(RESULT_WORK))
+            .saturating_add(POSITION_WORK);
+        // CAST: widens.
+        let work = |positions: usize| position.saturating_mul(positions) as u64;
+        let all = work(layer.m.saturating_mul(layer.outer));
+        if all <= SECTION_WORK {
+            return self.products(layer, row, all);
+        }
+        // Padding can make a tile much more than what it counts for: so cut it.
+        // CAST: 64 bits, as on every target of the module.
+        let fit = (SECTION_WORK as usize).checked_div(position).unwrap_or(1);
+        for a in 0..layer.outer {
+            let mut b = 0usize;
+            while b < layer.m {
+                let m = fit.clamp(1, layer.m.saturating_sub(b));
+                let at = |line: usize, step: usize| {
+                    a.saturating_mul(line)
+                        .saturating_add(b.saturating_mul(step))
+                };
+                let x = layer.x.get(at(layer.x_outer, layer.x_row)..);
+                let y = layer.y.get_mut(at(layer.y_outer, layer.y_row)..);
+                let (Some(x), Some(y)) = (x, y) else {
+                    return;
+                };
+                let piece = Gemm {
+                    x,
+                    y,
+                    m,
+                    outer: 1,
+                    ..layer
+                };
+                self.products(piece, row, work(m));
+                b = b.saturating_add(m);
+            }
+        }
+    }
+
+    fn depthwise_i8(&self, args: Depthwise<'_>) {
+        let results = args
+            .m
+            .saturating_mul(args.outer)
+            .saturating_mul(args.channels);
+        // CAST: widens.
+        let taps = (args.offsets.len() / 4) as u64;
+        let each = SCALAR_MAC
+            .saturating_mul(taps)
+            .saturating_add(SCALAR_RESULT);
+        self.aside(results, each);
+        codes::depthwise(args);
+    }
+
+    fn average_pool_i8(&self, args: Pool<'_>) {
+        self.aside(pooled(&args), SCALAR_POOL);
+        codes::average_pool(args);
+    }
+
+    fn max_pool_i8(&self, args: Pool<'_>) {
+        self.aside(pooled(&args), SCALAR_POOL);
+        codes::max_pool(args);
+    }
+
+    fn add_i8(&self, args: Add<'_>) {
+        self.aside(args.y.len(), SCALAR_ADD);
+        codes::add(args);
+    }
+
+    fn mul_i8(&self, args: Mul<'_>) {
+        self.aside(args.y.len(), SCALAR_MUL);
+        codes::mul(args);
+    }
+
+    fn mean_i8(&self, args: Mean<'_>) {
+        self.aside(args.rows.saturating_mul(args.channels), SCALAR_POOL);
+        codes::mean(args);
+    }
+
+    fn softmax_i8(&self, args: Softmax<'_>) {
+        self.aside(args.y.len(), SCALAR_SOFTMAX);
+        codes::softmax(args);
+    }
+
+    fn lut_i8(&self, table: &[u8; 256], x: &[u8], y: &mut [u8]) {
+        self.aside(y.len(), SCALAR_LUT);
+        codes::lut::apply(table, x, y);
+    }
+
+    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
+        self.aside(y.len(), 1);
+        Scalar.flip_i8(x, y);
+    }
+
+    fn tile_macs(&self) -> u64 {
+        match self.set {
+            Some(_) => SECTION_WORK,
+            None => TILE_MACS,
+        }
+    }
+
+    fn pause(&self) -> bool {
+        self.work.set(0);
+        self.section.pause()
+    }
+}
