@@ -15,6 +15,7 @@ use kernel::{
 };
 
 use crate::{
+    dispatch,
     failure::Line,
     network::Network,
     registry,
@@ -68,6 +69,7 @@ pub(crate) fn root() -> Result<Dir> {
     dir.file(c"stats", false, Entry::All(total_text))?;
     dir.file(c"stats.json", false, Entry::All(total_json))?;
     dir.file(c"last_error", false, Entry::All(last_error))?;
+    dir.file(c"isa", false, Entry::All(dispatch::write_text))?;
     Ok(dir)
 }
 
@@ -179,7 +181,10 @@ fn layers_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "weight_bytes: {}", plan.weight_bytes)?;
     writeln!(f, "scratch_bytes: {}", plan.scratch_bytes)?;
     writeln!(f, "context: {context}")?;
-    writeln!(f, "simd: {}", u8::from(network.simd()))
+    writeln!(f, "simd: {}", u8::from(network.simd()))?;
+    let vector = network.simd() && model.vectorised(1);
+    let isa = if vector { dispatch::isa() } else { "scalar" };
+    writeln!(f, "isa: {isa}")
 }
 
 fn cpus_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,11 +9,6 @@
 //! Locks: `pool`, held for a few instructions by predictions only; nobody who loads or replaces a
 //! model takes it. Context: creation and drop: task, may sleep.
 
-use core::sync::atomic::{
-    AtomicBool,
-    Ordering::Relaxed, //
-};
-
 use kernel::{
     new_condvar,
     new_mutex,
@@ -32,15 +27,14 @@ use neural_core::{
     },
     plan::{
         self,
-        DenseArgs,
         Kernels,
         Plan,
-        Scalar,
         Step, //
     }, //
 };
 
 use crate::{
+    dispatch,
     failure::{
         failure,
         Failure,
@@ -338,6 +332,13 @@ impl Model {
         &self.steps
     }
 
+    /// Whether vector code is worth a section around so many predictions.
+    pub(crate) fn vectorised(&self, samples: usize) -> bool {
+        // CAST: Widening.
+        let macs = self.plan.macs.saturating_mul(samples as u64);
+        dispatch::pays(self.ports.dtype, macs)
+    }
+
     /// Whether a prediction is cheap enough to run with preemption off.
     pub(crate) fn is_atomic(&self) -> bool {
         matches!(self.scratch, Scratch::Cpu(_))
@@ -441,6 +442,11 @@ pub(crate) struct PoolGuard<'a> {
 }
 
 impl PoolGuard<'_> {
+    /// The model.
+    pub(crate) fn model(&self) -> &Model {
+        self.model
+    }
+
     /// Runs the model in this place. Context: task, may sleep.
     pub(crate) fn run<K: Kernels>(
         &mut self,
@@ -463,25 +469,6 @@ impl Drop for PoolGuard<'_> {
             // Cannot fail: the vector had room for all places from the start.
             let _ = self.model.pool.lock().push_within_capacity(scratch);
             self.model.freed.notify_one();
-        }
-    }
-}
-
-/// The kernels that run a plan in this module: the scalar specification, with a stop between tiles.
-pub(crate) struct Dispatch<'a> {
-    /// Where a long prediction looks whether it shall stop; `None` when it may not pause at all.
-    pub(crate) stop: Option<&'a AtomicBool>,
-}
-
-impl Kernels for Dispatch<'_> {
-    fn dense_q16(&self, args: DenseArgs<'_>) {
-        Scalar.dense_q16(args);
-    }
-
-    fn pause(&self) -> bool {
-        match self.stop {
-            None => true,
-            Some(stop) => cpu::pause() && !stop.load(Relaxed),
         }
     }
 }

@@ -13,9 +13,12 @@ use kernel::prelude::*;
 mod cache;
 mod control;
 mod debugfs;
+mod dispatch;
 mod failure;
 #[cfg(NEURAL_KUNIT)]
 mod kunit;
+#[cfg(NEURAL_KUNIT)]
+mod kunit_simd;
 mod model;
 mod network;
 mod registry;
@@ -52,6 +55,7 @@ struct NeuralModule {
 
 impl kernel::Module for NeuralModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        dispatch::choose()?;
         let queue = Queue::new()?;
         let counters = percpu::COUNTERS.create(c"neural_counters")?;
         let models = model::MODELS.create(c"neural_model")?;

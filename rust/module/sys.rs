@@ -13,6 +13,7 @@ pub(crate) mod cpu;
 pub(crate) mod debugfs;
 pub(crate) mod faux;
 mod ffi;
+pub(crate) mod fpu;
 mod gate;
 pub(crate) mod param;
 pub(crate) mod percpu;

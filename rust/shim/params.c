@@ -31,6 +31,7 @@ static struct neural_uint_param placement_node = { 0, MAX_NUMNODES - 1 };
 static struct neural_uint_param cache_timeout_ms = { 500, 3600000 };
 static struct neural_uint_param cache_size = { 256, 65536 };
 static char *neural_models = "";
+static char *neural_force_isa = "auto";
 
 static DEFINE_SPINLOCK(error_lock);
 static char error_line[160];
@@ -120,6 +121,10 @@ module_param_cb(neural_cache_size, &uint_ops, &cache_size, 0644);
 MODULE_PARM_DESC(
 	neural_cache_size,
 	"entries of the prediction cache of new networks, 0 for none (default 256)");
+module_param(neural_force_isa, charp, 0444);
+MODULE_PARM_DESC(
+	neural_force_isa,
+	"code to use: auto, scalar, avx2, avxvnni, avx512 or avx512vnni (default auto)");
 module_param(neural_models, charp, 0444);
 MODULE_PARM_DESC(
 	neural_models,
@@ -153,4 +158,9 @@ unsigned int neural_shim_param_cache_size(void)
 const char *neural_shim_param_models(void)
 {
 	return neural_models;
+}
+
+const char *neural_shim_param_force_isa(void)
+{
+	return neural_force_isa;
 }

@@ -41,6 +41,20 @@ int neural_shim_cpulist_parse(const char *list, unsigned long *bits,
 int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits,
 			      char *buf, size_t size);
 
+/* What vector code can use. */
+#define NEURAL_CPU_AVX2 (1U << 0)
+#define NEURAL_CPU_AVX_VNNI (1U << 1)
+#define NEURAL_CPU_AVX512F (1U << 2)
+#define NEURAL_CPU_AVX512BW (1U << 3)
+#define NEURAL_CPU_AVX512_VNNI (1U << 4)
+#define NEURAL_CPU_FMA (1U << 5)
+
+/* fpu.c */
+unsigned int neural_shim_cpu_features(void);
+void neural_shim_section_count(u64 ticks);
+void neural_shim_section_stats(u64 *count, u64 *longest);
+u64 neural_shim_ticks_to_ns(u64 ticks);
+
 /* memory.c */
 struct page *neural_shim_alloc_page_node(int node, bool exact);
 unsigned long neural_shim_totalram_pages(void);
@@ -75,6 +89,7 @@ int neural_shim_param_numa_node(void);
 unsigned int neural_shim_param_cache_timeout_ms(void);
 unsigned int neural_shim_param_cache_size(void);
 const char *neural_shim_param_models(void);
+const char *neural_shim_param_force_isa(void);
 void neural_shim_param_error(char *buf, size_t size);
 
 /* trace.c */

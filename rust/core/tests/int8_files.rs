@@ -6,7 +6,6 @@
 
 #[path = "common/codes.rs"]
 mod codes;
-#[allow(dead_code)] // Numbers and the prediction are wanted.
 mod common;
 
 use std::path::Path;

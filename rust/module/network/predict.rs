@@ -29,6 +29,10 @@ use super::{
     FOLLOW, //
 };
 use crate::{
+    dispatch::{
+        self,
+        Dispatch, //
+    },
     failure::{
         failure,
         Failure,
@@ -36,8 +40,8 @@ use crate::{
         Outcome, //
     },
     model::{
-        Dispatch,
-        Model, //
+        Model,
+        PoolGuard, //
     },
     sys::{
         cpu::{
@@ -56,6 +60,9 @@ use crate::{
     }, //
 };
 
+/// Samples of a batch that share a section, if they are not too much work for one.
+const SHARED: usize = 16;
+
 /// Where an answer came from, and on which CPU.
 enum Answer {
     Cached(usize),
@@ -68,15 +75,21 @@ impl Network {
     /// Context: any but NMI for a cheap model (`NEURAL_ATOMIC_MACS`); a costlier one needs a task
     /// that may sleep.
     pub(crate) fn predict(&self, input: &[u8], output: &mut [u8]) -> Outcome {
-        let (ns, result) = self.predict_counted(input, output);
+        let (ns, result) = self.predict_counted(input, output, None);
         trace::predict(self.id, ns, 1, errno(&result));
         result
     }
 
-    /// Predicts one sample and counts it; also tells the time that it took.
-    fn predict_counted(&self, input: &[u8], output: &mut [u8]) -> (u64, Outcome) {
+    /// Predicts one sample and counts it; also tells the time that it took. With `shared`, the
+    /// caller's kernels run a cheap model: the section that they leave open serves the next sample.
+    fn predict_counted(
+        &self,
+        input: &[u8],
+        output: &mut [u8],
+        shared: Option<&Dispatch<'_>>,
+    ) -> (u64, Outcome) {
         let start = cpu::now_ns();
-        let result = self.predict_from(start, input, output);
+        let result = self.predict_from(start, input, output, shared);
         let ns = cpu::now_ns().saturating_sub(start);
         match &result {
             Ok(Answer::Cached(cpu)) => self.counters.of(*cpu).record_hit(ns),
@@ -87,7 +100,13 @@ impl Network {
     }
 
     /// Predicts and says how, and on which CPU.
-    fn predict_from(&self, now: u64, input: &[u8], output: &mut [u8]) -> Outcome<Answer> {
+    fn predict_from(
+        &self,
+        now: u64,
+        input: &[u8],
+        output: &mut [u8],
+        shared: Option<&Dispatch<'_>>,
+    ) -> Outcome<Answer> {
         if input.len() != self.input_bytes || output.len() != self.output_bytes {
             return Err(failure!(
                 EINVAL,
@@ -114,7 +133,13 @@ impl Network {
         }
         let atomic = model.is_atomic();
         if atomic && self.may_run_on(guard.cpu()) {
-            model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
+            match shared {
+                Some(kernels) => self.run_cheap(&model, kernels, &guard, input, output)?,
+                None => {
+                    let kernels = dispatch::kernels(self.vectorised(&model, 1), None);
+                    self.run_cheap(&model, &kernels, &guard, input, output)?;
+                }
+            }
             self.remember(&rcu, generation, now, input, output);
             return Ok(Answer::Computed(guard.cpu()));
         }
@@ -125,6 +150,10 @@ impl Network {
         };
         drop(rcu);
         drop(guard);
+        // Whoever waits must not keep vector registers.
+        if let Some(kernels) = shared {
+            kernels.leave();
+        }
         let (cpu, generation) = match held {
             Some(model) => self.run_costly(&model, input, output)?,
             None => self.run_elsewhere(input, output)?,
@@ -199,6 +228,46 @@ impl Network {
         cpu.ok_or_else(|| failure!(ENXIO, Context, "predict: no allowed CPU is online"))
     }
 
+    /// Whether vector code is to be used for so many samples, and pays.
+    fn vectorised(&self, model: &Model, samples: usize) -> bool {
+        self.simd() && model.vectorised(samples)
+    }
+
+    /// Runs a cheap model on this CPU and counts what vector code has done.
+    fn run_cheap(
+        &self,
+        model: &Model,
+        kernels: &Dispatch<'_>,
+        guard: &PreemptGuard,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Outcome {
+        let before = kernels.operations();
+        let result = model.run_here(kernels, guard, input, output);
+        self.count_simd(guard.cpu(), kernels.operations().wrapping_sub(before));
+        result
+    }
+
+    fn count_simd(&self, cpu: usize, operations: u64) {
+        if operations != 0 {
+            self.counters.of(cpu).record_simd(operations);
+        }
+    }
+
+    /// Runs a costly model in a place of its own, where the caller stays on this CPU.
+    fn run_in(
+        &self,
+        slot: &mut PoolGuard<'_>,
+        stop: &AtomicBool,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> Outcome {
+        let kernels = dispatch::kernels(self.vectorised(slot.model(), 1), Some(stop));
+        let result = slot.run(&kernels, input, output);
+        self.count_simd(cpu::current_cpu(), kernels.operations());
+        result
+    }
+
     /// Runs the model on this CPU, if that is allowed and the model is cheap: in a worker or in an
     /// interrupt. Returns the CPU and the generation of the model; `None` if it could not be.
     fn run_cheap_here(&self, input: &[u8], output: &mut [u8]) -> Outcome<Option<(usize, u32)>> {
@@ -206,7 +275,8 @@ impl Network {
         let rcu = rcu::read_lock();
         match self.model.read(&rcu) {
             Some(model) if model.is_atomic() && self.may_run_on(guard.cpu()) => {
-                model.run_here(&Dispatch { stop: None }, &guard, input, output)?;
+                let kernels = dispatch::kernels(self.vectorised(&model, 1), None);
+                self.run_cheap(&model, &kernels, &guard, input, output)?;
                 Ok(Some((guard.cpu(), model.generation)))
             }
             _ => Ok(None),
@@ -258,13 +328,12 @@ impl Network {
             ));
         }
         let stop = AtomicBool::new(false);
-        let kernels = Dispatch { stop: Some(&stop) };
         let mut slot = model.wait_slot()?;
         loop {
             let stay = MigrateGuard::new();
             let here = cpu::current_cpu();
             if self.may_run_on(here) {
-                slot.run(&kernels, input, output)?;
+                self.run_in(&mut slot, &stop, input, output)?;
                 return Ok((here, model.generation));
             }
             drop(stay);
@@ -273,7 +342,7 @@ impl Network {
                 let _stay = MigrateGuard::new();
                 let there = cpu::current_cpu();
                 if self.may_run_on(there) {
-                    result = Some((there, slot.run(&kernels, input, output)));
+                    result = Some((there, self.run_in(&mut slot, &stop, input, output)));
                 }
             };
             // Not done: the CPU has just gone offline, or the mask was just changed.
@@ -325,14 +394,27 @@ impl Network {
             stop.store(true, Relaxed);
             first.lock().get_or_insert(failure);
         };
+        let vector = {
+            let rcu = rcu::read_lock();
+            let model = self.model.read(&rcu);
+            model.is_some_and(|model| self.vectorised(&model, samples.len().min(SHARED)))
+        };
         let work = || {
-            while !stop.load(Relaxed) {
-                let Some((input, output)) = samples.next() else {
-                    break;
-                };
-                if let (_, Err(failure)) = self.predict_counted(input, output) {
-                    fail(failure);
+            let mut left = true;
+            while left && !stop.load(Relaxed) {
+                let kernels = dispatch::kernels(vector, None);
+                for _ in 0..SHARED {
+                    let Some((input, output)) = samples.next() else {
+                        left = false;
+                        break;
+                    };
+                    let (_, result) = self.predict_counted(input, output, Some(&kernels));
+                    if let Err(failure) = result {
+                        fail(failure);
+                        break;
+                    }
                 }
+                drop(kernels);
                 if cpu::dying() {
                     stop.store(true, Relaxed);
                 }

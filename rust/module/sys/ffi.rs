@@ -45,6 +45,13 @@ pub(super) const CONTEXT_TASK: c_uint = 0;
 pub(super) const CONTEXT_SOFTIRQ: c_uint = 1;
 pub(super) const CONTEXT_HARDIRQ: c_uint = 2;
 
+pub(super) const CPU_AVX2: c_uint = 1 << 0;
+pub(super) const CPU_AVX_VNNI: c_uint = 1 << 1;
+pub(super) const CPU_AVX512F: c_uint = 1 << 2;
+pub(super) const CPU_AVX512BW: c_uint = 1 << 3;
+pub(super) const CPU_AVX512_VNNI: c_uint = 1 << 4;
+pub(super) const CPU_FMA: c_uint = 1 << 5;
+
 unsafe extern "C" {
     // cpu.c
     pub(super) safe fn neural_shim_context() -> c_uint;
@@ -79,6 +86,12 @@ unsafe extern "C" {
         buf: *mut u8,
         size: usize,
     ) -> c_int;
+
+    // fpu.c
+    pub(super) safe fn neural_shim_cpu_features() -> c_uint;
+    pub(super) fn neural_shim_section_count(ticks: u64);
+    pub(super) fn neural_shim_section_stats(count: *mut u64, longest: *mut u64);
+    pub(super) safe fn neural_shim_ticks_to_ns(ticks: u64) -> u64;
 
     // memory.c
     pub(super) safe fn neural_shim_alloc_page_node(node: c_int, exact: bool) -> *mut Page;
@@ -121,6 +134,7 @@ unsafe extern "C" {
     pub(super) safe fn neural_shim_param_cache_timeout_ms() -> c_uint;
     pub(super) safe fn neural_shim_param_cache_size() -> c_uint;
     pub(super) safe fn neural_shim_param_models() -> *const c_char;
+    pub(super) safe fn neural_shim_param_force_isa() -> *const c_char;
     pub(super) fn neural_shim_param_error(buf: *mut u8, size: usize);
 
     // trace.c

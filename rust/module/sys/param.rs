@@ -41,6 +41,12 @@ pub(crate) fn models() -> &'static CStr {
     unsafe { CStr::from_char_ptr(ffi::neural_shim_param_models()) }
 }
 
+/// `neural_force_isa`: `auto`, or the name of an instruction set.
+pub(crate) fn force_isa() -> &'static CStr {
+    // SAFETY: As for `neural_models`.
+    unsafe { CStr::from_char_ptr(ffi::neural_shim_param_force_isa()) }
+}
+
 /// Calls `show` with the line that says which parameter value was refused last, empty if none.
 pub(crate) fn last_error<R>(show: impl FnOnce(&str) -> R) -> R {
     let mut line = [0u8; 160];

@@ -9,7 +9,7 @@
 use core::cell::Cell;
 
 use neural_core::int8::{
-    self as codes, Add, Depthwise, Gemm, Mean, Mul, Pool, Softmax, GROUP, LANES,
+    self as codes, Add, Chain, Depthwise, Gemm, Mean, Mul, Pool, Softmax, GROUP, LANES, PANEL,
 };
 use neural_core::plan::{DenseArgs, Kernels, Scalar, TILE_MACS};
 
@@ -160,6 +160,35 @@ impl<S: Section> Simd<S> {
             codes::gemm(layer);
         }
     }
+
+    /// Windows of channels at some positions.
+    fn channels(&self, mut layer: Depthwise<'_>, taps: usize, work: u64) {
+        let positions = layer.m.saturating_mul(layer.outer);
+        let results = positions.saturating_mul(layer.channels);
+        let macs = results.saturating_mul(taps);
+        if !self.vector(macs, work, |set| set.depthwise_i8(&mut layer)) {
+            let each = SCALAR_MAC
+                .saturating_mul(taps as u64)
+                .saturating_add(SCALAR_RESULT);
+            self.aside(results, each);
+            codes::depthwise(layer);
+        }
+    }
+}
+
+/// Cuts lines of positions: padding can make a tile of a plan much more than what it counts for. Gives
+/// the line, the first position in it and how many.
+fn pieces(lines: usize, m: usize, position: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    // CAST: 64 bits, as on every target of the module.
+    let fit = (SECTION_WORK as usize)
+        .checked_div(position)
+        .unwrap_or(1)
+        .max(1);
+    let line = move |a| {
+        let starts = (0..m).step_by(fit);
+        starts.map(move |b| (a, b, fit.min(m.saturating_sub(b))))
+    };
+    (0..lines).flat_map(line)
 }
 
 /// Elements of a window that pooling looks at.
@@ -194,22 +223,14 @@ impl<S: Section> Kernels for Simd<S> {
         if all <= SECTION_WORK {
             return self.products(layer, row, all);
         }
-        // Padding can make a tile much more than what it counts for: so cut it.
-        // CAST: 64 bits, as on every target of the module.
-        let fit = (SECTION_WORK as usize).checked_div(position).unwrap_or(1);
-        for a in 0..layer.outer {
-            let mut b = 0usize;
-            while b < layer.m {
-                let m = fit.clamp(1, layer.m.saturating_sub(b));
-                let at = |line: usize, step: usize| {
-                    a.saturating_mul(line)
-                        .saturating_add(b.saturating_mul(step))
-                };
-                let x = layer.x.get(at(layer.x_outer, layer.x_row)..);
-                let y = layer.y.get_mut(at(layer.y_outer, layer.y_row)..);
-                let (Some(x), Some(y)) = (x, y) else {
-                    return;
-                };
+        for (a, b, m) in pieces(layer.outer, layer.m, position) {
+            let at = |line: usize, step: usize| {
+                a.saturating_mul(line)
+                    .saturating_add(b.saturating_mul(step))
+            };
+            let x = layer.x.get(at(layer.x_outer, layer.x_row)..);
+            let y = layer.y.get_mut(at(layer.y_outer, layer.y_row)..);
+            if let (Some(x), Some(y)) = (x, y) {
                 let piece = Gemm {
                     x,
                     y,
@@ -218,23 +239,54 @@ impl<S: Section> Kernels for Simd<S> {
                     ..layer
                 };
                 self.products(piece, row, work(m));
-                b = b.saturating_add(m);
             }
         }
     }
 
-    fn depthwise_i8(&self, args: Depthwise<'_>) {
-        let results = args
-            .m
-            .saturating_mul(args.outer)
-            .saturating_mul(args.channels);
+    fn chain_i8(&self, mut chain: Chain<'_>) -> bool {
+        // A panel has as many bytes as it has multiply-accumulates, padding included.
+        let bytes = chain.weights.len();
         // CAST: widens.
-        let taps = (args.offsets.len() / 4) as u64;
-        let each = SCALAR_MAC
-            .saturating_mul(taps)
-            .saturating_add(SCALAR_RESULT);
-        self.aside(results, each);
-        codes::depthwise(args);
+        let work = (bytes as u64).min(SECTION_WORK);
+        self.vector(bytes, work, |set| set.chain_i8(&mut chain))
+    }
+
+    fn depthwise_i8(&self, layer: Depthwise<'_>) {
+        if self.set.is_none() {
+            return codes::depthwise(layer);
+        }
+        let taps = layer.offsets.len() / 4;
+        let padded = taps.div_ceil(GROUP).saturating_mul(GROUP);
+        let position = layer
+            .channels
+            .div_ceil(PANEL)
+            .saturating_mul(PANEL)
+            .saturating_mul(padded.saturating_add(RESULT_WORK))
+            .saturating_add(POSITION_WORK);
+        // CAST: widens.
+        let work = |positions: usize| position.saturating_mul(positions) as u64;
+        let all = work(layer.m.saturating_mul(layer.outer));
+        if all <= SECTION_WORK {
+            return self.channels(layer, taps, all);
+        }
+        for (a, b, m) in pieces(layer.outer, layer.m, position) {
+            let at = |line: usize, step: usize| {
+                a.saturating_mul(line)
+                    .saturating_add(b.saturating_mul(step))
+            };
+            let x = layer.x.get(at(layer.x_outer, layer.x_row)..);
+            let y = layer.y.get_mut(at(layer.y_outer, layer.y_row)..);
+            if let (Some(x), Some(y)) = (x, y) {
+                let piece = Depthwise {
+                    x,
+                    y,
+                    m,
+                    outer: 1,
+                    ..layer
+                };
+                self.channels(piece, taps, work(m));
+            }
+        }
     }
 
     fn average_pool_i8(&self, args: Pool<'_>) {

@@ -3,10 +3,8 @@
 //! Whole networks by vector code: random graphs give what scalar code gives, whenever vector registers
 //! may be used, and sections are no longer than they may be.
 
-#[allow(dead_code)] // Only its files are wanted.
 #[path = "../../core/tests/common/codes.rs"]
 mod codes;
-#[allow(dead_code)] // Numbers and networks are wanted.
 #[path = "../../core/tests/common/mod.rs"]
 mod common;
 #[path = "../../core/tests/common/random.rs"]
@@ -120,9 +118,7 @@ fn a_layer_that_is_mostly_padding_is_cut() {
     }
     let (lines, columns) = (2, 45_000);
     let x: Vec<u8> = (0..lines * columns + SLACK).map(|i| i as u8).collect();
-    let w: Vec<u8> = (0..4 * LANES)
-        .map(|i| (i % 4 == 0 && i < 4) as u8 * 3)
-        .collect();
+    let w: Vec<u8> = (0..4 * LANES).map(|i| u8::from(i == 0) * 3).collect();
     let words = [0u8; 4 * LANES];
     let mult: Vec<u8> = [(1 << 30) + 5i32; LANES]
         .iter()
