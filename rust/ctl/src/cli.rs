@@ -41,15 +41,22 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Convert a dense network from ONNX to a .nnm model file
+    /// Convert a dense network from ONNX, or a TFLite file, to a .nnm model file
     #[command(after_help = "\
-Taken: chains of Gemm or MatMul and Add with Relu, LeakyRelu, Sigmoid, Tanh or Softmax, and
-Flatten, Reshape, Identity, Dropout and Cast between them. What cannot be converted is refused
-with the name of the node and the reason.
+Taken from ONNX: chains of Gemm or MatMul and Add with Relu, LeakyRelu, Sigmoid, Tanh or Softmax, and
+Flatten, Reshape, Identity, Dropout and Cast between them.
+
+Taken from TFLite, int8 or float32: fully connected and convolutional layers, pools, add, sub, mul,
+mean, concatenation, pad, reshape, transpose, softmax and activations. A network of int8 computes the
+same codes as TensorFlow Lite Micro; QUANTIZE at its input and DEQUANTIZE at its output are left to
+those who predict.
+
+What cannot be converted is refused with the name of the node and the reason.
 
 Examples:
   neuralctl convert digits.onnx -o digits.nnm
-  neuralctl convert digits.onnx -o out.nnm --name digits --samples digits.csv")]
+  neuralctl convert digits.onnx -o out.nnm --name digits --samples digits.csv
+  neuralctl convert keywords.tflite")]
     Convert(Convert),
     /// Show what is in a model file, a TFLite file or a loaded network
     #[command(after_help = "\
@@ -95,14 +102,19 @@ Examples:
     List(Json),
     /// Predict samples from CSV or .npy
     #[command(after_help = "\
+What contains a '/' or ends in '.nnm' is a file that this program computes by itself, without the
+device; all else is the name of a loaded network.
+
 Samples are rows of numbers in CSV (a first row of titles is skipped) or a .npy array; the content
 tells which. They are rounded to Q16.16; a number outside -32768..32767.99998 is refused with its
-row and column. Predictions go to standard output, the summary to standard error.
+row and column. For a network of codes they become the nearest codes, and predictions numbers again;
+with --raw both are codes. Predictions go to standard output, the summary to standard error.
 
 Examples:
   neuralctl predict digits --input digits.csv
   neuralctl predict digits --input digits.npy --labels labels.npy --summary
   neuralctl predict digits --input digits.npy --reference ort.npy --summary
+  neuralctl predict ./keywords.nnm --input codes.npy --raw
   printf '0.1,0.2\\n' | neuralctl predict tiny --argmax")]
     Predict(Predict),
     /// Show the statistics of a network, or of all
@@ -157,18 +169,19 @@ Examples:
 /// `convert`
 #[derive(Args, Debug)]
 pub struct Convert {
-    /// The ONNX file
-    pub onnx: PathBuf,
-    /// The model file to write; '-' is standard output
+    /// The ONNX or TFLite file
+    #[arg(value_name = "FILE")]
+    pub model: PathBuf,
+    /// The model file to write, '-' is standard output; without it, FILE with the ending .nnm
     #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
     /// Name of the network; without it, the name of the output file
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Which output to compute, when the graph has several
     #[arg(long, value_name = "NAME")]
     pub output_name: Option<String>,
-    /// Samples to measure the error of quantisation on, in CSV or .npy
+    /// Samples to measure the error of Q16.16 on, in CSV or .npy; with ONNX only
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
     /// Report as JSON
@@ -248,8 +261,8 @@ pub enum Format {
 /// `predict`
 #[derive(Args, Debug)]
 pub struct Predict {
-    /// Name of the network
-    #[arg(value_name = "NET")]
+    /// Name of the network, or a model file
+    #[arg(value_name = "NET|FILE")]
     pub net: String,
     /// Samples in CSV or .npy; '-' is standard input
     #[arg(short, long, default_value = "-", value_name = "FILE")]
@@ -269,6 +282,9 @@ pub struct Predict {
     /// Print the index of the largest output instead of the outputs
     #[arg(long)]
     pub argmax: bool,
+    /// Take and give 8-bit codes, not the numbers that they stand for
+    #[arg(long)]
+    pub raw: bool,
     /// Print only the summary, on standard output
     #[arg(long)]
     pub summary: bool,

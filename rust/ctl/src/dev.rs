@@ -37,14 +37,14 @@ pub trait Device {
     fn find(&self, name: &str) -> Result<u32>;
     /// All loaded networks, by id.
     fn list(&self) -> Result<Vec<uapi::Info>>;
-    /// Predicts `count` samples; a single one unless `batch`.
+    /// Predicts `count` samples of elements, little endian; a single one unless `batch`.
     fn predict(
         &self,
         id: u32,
         batch: bool,
         count: u32,
-        input: &[i32],
-        output: &mut [i32],
+        input: &[u8],
+        output: &mut [u8],
     ) -> Result<()>;
     /// The statistics of a network, or of all with [`uapi::ID_TOTAL`].
     fn stats(&self, id: u32) -> Result<uapi::Stats>;
@@ -169,8 +169,8 @@ impl Device for Neural {
         id: u32,
         batch: bool,
         count: u32,
-        input: &[i32],
-        output: &mut [i32],
+        input: &[u8],
+        output: &mut [u8],
     ) -> Result<()> {
         let each = |len: usize| -> Result<u32> {
             let count = count as usize;
@@ -180,7 +180,7 @@ impl Device for Neural {
                     "the samples do not have one size",
                 ));
             }
-            u32::try_from(len / count * size_of::<i32>()).map_err(|e| Error::refused("predict", e))
+            u32::try_from(len / count).map_err(|e| Error::refused("predict", e))
         };
         let mut predict = uapi::Predict {
             id,

@@ -4,11 +4,12 @@
 //! answers.
 
 use neural_core::act::Activation;
-use neural_core::fixed::{self, ELEMENT_BYTES};
-use neural_core::nnm::{self, Limits};
+use neural_core::fixed;
+use neural_core::nnm::{self, Limits, TensorKind};
 use neural_core::plan::{self, Plan, Scalar, Step};
 
 use crate::error::{Error, Result};
+use crate::port::{Elements, Port};
 use crate::table::from_q16;
 
 /// What one layer is.
@@ -28,9 +29,27 @@ pub struct LayerInfo {
     pub weight_bytes: u64,
 }
 
+/// What one operation of a network of codes or of floats is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpInfo {
+    /// What it computes, e.g. `conv_2d`.
+    pub kind: &'static str,
+    /// What it reads that is computed.
+    pub inputs: Vec<Port>,
+    /// What it writes.
+    pub output: Port,
+    /// Multiply-accumulates; of operations without, the elements that it writes.
+    pub macs: u64,
+    /// Bytes of constants.
+    pub weight_bytes: u64,
+}
+
 /// A model file, checked and ready to predict.
 pub struct Engine {
     name: String,
+    input: Port,
+    output: Port,
+    ops: Vec<OpInfo>,
     steps: Vec<Step>,
     plan: Plan,
     weights: Vec<u8>,
@@ -58,8 +77,34 @@ impl Engine {
         let plan = model.plan(&mut steps).map_err(error)?;
         let mut weights = vec![0; plan.weight_bytes];
         model.pack(&steps, &plan, &mut weights).map_err(error)?;
+        let port = |index: u32| match model.tensor(index) {
+            Some(tensor) => Port::new(&tensor),
+            None => Err(Error::refused("model", "lacks a tensor")),
+        };
+        let (input, output) = (port(model.input_tensor())?, port(model.output_tensor())?);
+        // In front of the operations of a network of codes or of floats there is a copy.
+        let copies = usize::from(steps.len() > model.op_count());
+        let mut ops = Vec::new();
+        for (i, step) in (0..).zip(steps.iter().skip(copies).take(model.op_count())) {
+            let Some(op) = model.op(i) else { continue };
+            let is_computed = |i: &u32| {
+                let tensor = model.tensor(*i);
+                tensor.is_some_and(|t| t.kind == TensorKind::Activation)
+            };
+            let inputs = op.inputs.into_iter().filter(is_computed).map(port);
+            ops.push(OpInfo {
+                kind: op.kind.name(),
+                inputs: inputs.collect::<Result<_>>()?,
+                output: port(op.output)?,
+                macs: step.macs(),
+                weight_bytes: step.weight_bytes(),
+            });
+        }
         Ok(Self {
             name: model.name().to_owned(),
+            input,
+            output,
+            ops,
             scratch: vec![0; plan.scratch_bytes],
             steps,
             plan,
@@ -76,14 +121,29 @@ impl Engine {
         &self.name
     }
 
+    /// What it takes.
+    pub fn input(&self) -> &Port {
+        &self.input
+    }
+
+    /// What it gives.
+    pub fn output(&self) -> &Port {
+        &self.output
+    }
+
     /// Elements of an input.
     pub fn inputs(&self) -> usize {
-        self.plan.input_bytes / ELEMENT_BYTES
+        self.input.count()
     }
 
     /// Elements of an output.
     pub fn outputs(&self) -> usize {
-        self.plan.output_bytes / ELEMENT_BYTES
+        self.output.count()
+    }
+
+    /// The operations of the file, first to last.
+    pub fn ops(&self) -> &[OpInfo] {
+        &self.ops
     }
 
     /// Multiply-accumulates of one prediction.
@@ -121,6 +181,16 @@ impl Engine {
     pub fn predict(&mut self, input: &[i32]) -> Result<Vec<i32>> {
         let bytes: Vec<u8> = input.iter().flat_map(|v| v.to_le_bytes()).collect();
         let mut output = vec![0; self.plan.output_bytes];
+        self.run(&bytes, &mut output)?;
+        Ok(fixed::elements(&output).collect())
+    }
+
+    /// Predicts one sample of elements, little endian.
+    pub fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<()> {
+        if self.input.elements == Elements::F32 {
+            let why = "floating point needs the vector units, which are used in the kernel only";
+            return Err(Error::refused(&self.name, why));
+        }
         plan::run(
             &Scalar,
             &self.plan,
@@ -128,11 +198,10 @@ impl Engine {
             &self.weights,
             1,
             &mut self.scratch,
-            &bytes,
-            &mut output,
+            input,
+            output,
         )
-        .map_err(error)?;
-        Ok(fixed::elements(&output).collect())
+        .map_err(error)
     }
 }
 

@@ -27,6 +27,7 @@ pub mod layers;
 pub mod npy;
 pub mod onnx;
 pub mod out;
+pub mod port;
 pub mod table;
 pub mod tflite;
 pub mod uapi;

@@ -166,22 +166,35 @@ impl Table {
         Err(Error::refused(self.source, why))
     }
 
+    /// All numbers as elements of `N` bytes; where there is none, row and column are named.
+    pub fn map<const N: usize>(
+        &self,
+        why: &str,
+        element: impl Fn(f64) -> Option<[u8; N]>,
+    ) -> Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(self.values.len().saturating_mul(N));
+        for (i, v) in self.values.iter().enumerate() {
+            let element = element(*v).ok_or_else(|| self.refuse(i, format!("{v} is {why}")))?;
+            out.extend(element);
+        }
+        Ok(out)
+    }
+
+    /// What is wrong with number `i`.
+    fn refuse(&self, i: usize, why: impl std::fmt::Display) -> Error {
+        let (row, col) = (i / self.cols.max(1), i % self.cols.max(1));
+        let line = self.lines.get(row);
+        let line = line.map_or(String::new(), |l| format!(" (line {l})"));
+        let at = format!("row {}{line}, column {}", row + 1, col + 1);
+        Error::refused(&self.source, format!("{at}: {why}"))
+    }
+
     /// All numbers in Q16.16; one outside its range is refused, naming row and column.
     pub fn quantise(&self) -> Result<Vec<i32>> {
         let mut out = Vec::with_capacity(self.values.len());
         for (i, v) in self.values.iter().enumerate() {
-            out.push(to_q16(*v).ok_or_else(|| {
-                let (row, col) = (i / self.cols.max(1), i % self.cols.max(1));
-                let line = self.lines.get(row).map_or(String::new(), |l| format!(" (line {l})"));
-                Error::refused(
-                    &self.source,
-                    format!(
-                        "row {}{line}, column {}: {v} is outside the range {MIN}..{MAX:.5} of Q16.16",
-                        row + 1,
-                        col + 1
-                    ),
-                )
-            })?);
+            let outside = || format!("{v} is outside the range {MIN}..{MAX:.5} of Q16.16");
+            out.push(to_q16(*v).ok_or_else(|| self.refuse(i, outside()))?);
         }
         Ok(out)
     }

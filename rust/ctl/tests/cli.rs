@@ -261,10 +261,68 @@ fn a_tflite_file_is_shown_as_its_operators() {
         "{line}"
     );
     let dir = Dir::new("tflite");
-    let (status, line) = fails(&["convert", &chain, "-o", &dir.path("x.nnm")]);
+    let says = "operator 0 (LOG_SOFTMAX): kind: has no counterpart in int8";
+    let softmax = vector("tflite/log_softmax_0.tflite");
+    let (status, line) = fails(&["convert", &softmax, "-o", &dir.path("x.nnm")]);
     assert_eq!(status, 1);
-    assert!(line.contains("is a TFLite file"), "{line}");
+    assert!(line.contains(says), "{line}");
+    let split = vector("tflite/split_0.tflite");
+    let (_, line) = fails(&["convert", &split, "-o", &dir.path("x.nnm")]);
+    assert!(line.contains("choose one with --output-name"), "{line}");
     assert!(dir.names().is_empty());
+}
+
+#[test]
+fn a_tflite_file_is_converted_shown_and_predicted() {
+    let dir = Dir::new("codes");
+    let chain = dir.path("chain.tflite");
+    fs::copy(vector("tflite/chain_0.tflite"), &chain).unwrap();
+    let said = text(&run(&["convert", &chain, "--name", "small"]).stdout);
+    assert!(
+        said.contains("chain.nnm: 'small', 7 operations, "),
+        "{said}"
+    );
+    let made = dir.path("chain.nnm");
+    let said = text(&run(&["info", &made]).stdout);
+    let want = [
+        "name: small",
+        "input: i8[8,8,3], scale 5.000000e-2, zero point -4",
+        "output: i8[1,1,5], scale 3.906250e-3, zero point -128",
+    ];
+    for line in want {
+        assert!(said.lines().any(|l| l == line), "{line}: {said}");
+    }
+    let row = said.lines().find(|l| l.starts_with("3 add")).unwrap();
+    let row: Vec<&str> = row.split_whitespace().collect();
+    let want = "3 add i8[8,8,4] i8[8,8,4] i8[8,8,4] 1.000000e-1 -90 256 24";
+    assert_eq!(row.join(" "), want);
+    let json: serde_json::Value =
+        serde_json::from_slice(&run(&["info", &made, "--json"]).stdout).unwrap();
+    assert_eq!(json["dtype"], "i8");
+    assert_eq!(json["input"]["zero_point"], -4);
+    assert_eq!(json["operations"].as_array().unwrap().len(), 7);
+    // The same sample as numbers and as codes gives the same probabilities.
+    let codes: Vec<i32> = (0..192).map(|i| i * 7 % 256 - 128).collect();
+    let numbers: Vec<f32> = codes.iter().map(|c| 0.05 * (c + 4) as f32).collect();
+    let join = |all: Vec<String>| all.join(",") + "\n";
+    let csv = dir.path("x.csv");
+    fs::write(&csv, join(codes.iter().map(i32::to_string).collect())).unwrap();
+    let raw = text(&run(&["predict", &made, "--input", &csv, "--raw"]).stdout);
+    fs::write(&csv, join(numbers.iter().map(f32::to_string).collect())).unwrap();
+    let given = text(&run(&["predict", &made, "--input", &csv]).stdout);
+    let raw: Vec<f64> = raw.trim().split(',').map(|v| v.parse().unwrap()).collect();
+    let given: Vec<f64> = given
+        .trim()
+        .split(',')
+        .map(|v| v.parse().unwrap())
+        .collect();
+    let want: Vec<f64> = raw.iter().map(|code| (code + 128.0) / 256.0).collect();
+    assert_eq!(given, want);
+    assert!((given.iter().sum::<f64>() - 1.0).abs() < 0.02, "{given:?}");
+    let tiny = dir.path("tiny.nnm");
+    assert!(run(&["new", "2-2", "-o", &tiny]).status.success());
+    let (_, line) = fails(&["predict", &tiny, "--input", &csv, "--raw"]);
+    assert!(line.contains("is for networks of 8-bit codes"), "{line}");
 }
 
 #[test]

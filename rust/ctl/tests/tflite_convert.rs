@@ -3,7 +3,8 @@
 //! TFLite files through the converter and the engine: what comes out is what TensorFlow Lite Micro
 //! computes, for int8 in every bit of every tensor.
 //!
-//! `NEURAL_TFLITE` is a directory with other cases than those in the tree.
+//! `NEURAL_TFLITE` is a directory with other cases than those in the tree. `NEURAL_DATA/models` may have
+//! the models of MLPerf Tiny; what is compared then are the hashes that `tflite_models.py` describes.
 
 #[path = "common/gold.rs"]
 mod gold;
@@ -11,8 +12,11 @@ mod gold;
 use std::collections::BTreeSet;
 use std::fs;
 
+use std::path::PathBuf;
+
 use gold::{files, vectors, Gold};
-use neural_core::nnm::{self, DType, Limits};
+use neural_core::init::SplitMix64;
+use neural_core::nnm::{self, DType, Limits, OpKind};
 use neural_core::plan::{self, Kernels, Scalar, Step};
 use neuralctl::tflite::graph::{self, Graph, Kind};
 use neuralctl::tflite::{convert, read};
@@ -73,6 +77,46 @@ fn refused(name: &str) -> Option<&'static str> {
     }
 }
 
+/// The factors of the last layer of weights, as the golden file has them.
+fn factors(made: &[u8]) -> Option<(Vec<i32>, Vec<i32>)> {
+    let model = nnm::parse(made, &Limits::default()).unwrap();
+    let ops = (0..model.op_count() as u32)
+        .rev()
+        .map(|i| model.op(i).unwrap());
+    let weights = [OpKind::Dense, OpKind::Conv2d, OpKind::DepthwiseConv2d];
+    let layer = ops.into_iter().find(|op| weights.contains(&op.kind))?;
+    let factors = model.tensor(layer.inputs[3]).unwrap();
+    let numbers: Vec<i32> = neural_core::fixed::elements(model.data(&factors).unwrap()).collect();
+    let (mults, shifts) = numbers.split_at(numbers.len() / 2);
+    Some((mults.to_vec(), shifts.iter().map(|s| -s).collect()))
+}
+
+#[test]
+fn factors_are_those_of_the_golden_files() {
+    let mut compared = 0;
+    for path in files(&vectors(), ".gold") {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let gold = Gold::read(&path);
+        let [(words, params)] = gold.ops.as_slice() else {
+            continue;
+        };
+        if !["FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"].contains(&words[1].as_str()) {
+            continue;
+        }
+        let file = fs::read(path.with_extension("tflite")).unwrap();
+        let graph = read(&file).unwrap();
+        let made = convert(&graph, graph.outputs[0], "test").unwrap();
+        let (mults, shifts) = factors(&made).unwrap();
+        for (have, key) in [(mults, "multiplier"), (shifts, "shift")] {
+            let want = &params[key];
+            let all = want.iter().cycle().take(have.len());
+            assert!(have.iter().eq(all), "{name}: {have:?}, not {want:?}");
+            compared += have.len();
+        }
+    }
+    assert!(compared > 200, "{compared}");
+}
+
 #[test]
 fn every_tensor_of_every_case_is_that_of_tensorflow_lite_micro() {
     let (mut kinds, mut compared, mut wrong) = (BTreeSet::new(), 0, Vec::new());
@@ -125,4 +169,58 @@ fn every_tensor_of_every_case_is_that_of_tensorflow_lite_micro() {
         kinds.len() == 25 && compared > 19_000,
         "{kinds:?} {compared}"
     );
+}
+
+const HASH: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+/// Zeros, extremes, a ramp, extremes in turn, and random bytes of the seeds from 5 on.
+fn inputs(count: usize) -> Vec<Vec<u8>> {
+    let of = |f: &mut dyn FnMut(usize) -> u8| (0..count).map(f).collect();
+    let mut all = vec![
+        of(&mut |_| 0),
+        of(&mut |_| 128),
+        of(&mut |_| 127),
+        of(&mut |i| (i % 256) as u8 ^ 128),
+        of(&mut |i| if i % 2 == 0 { 128 } else { 127 }),
+    ];
+    for seed in 5..16 {
+        let mut random = SplitMix64::new(seed);
+        all.push(of(&mut |_| random.next_u64() as u8));
+    }
+    all
+}
+
+#[test]
+fn every_tensor_of_whole_models_is_that_of_tensorflow_lite_micro() {
+    let Some(dir) = std::env::var_os("NEURAL_DATA").map(|d| PathBuf::from(d).join("models")) else {
+        println!("SKIP: models: NEURAL_DATA is not set");
+        return;
+    };
+    let text = fs::read_to_string(vectors().join("models.txt")).unwrap();
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (name, tensor): (&str, i32) = (words[0], words[1].parse().unwrap());
+        let want = u64::from_str_radix(words[2], 16).unwrap();
+        let path = dir.join(format!("{name}.tflite"));
+        let Ok(file) = fs::read(&path) else {
+            println!("SKIP: {} is not there", path.display());
+            continue;
+        };
+        if tensor == -1 {
+            assert_eq!(fnv(HASH, &file), want, "{name} is another file");
+            continue;
+        }
+        let graph = read(&file).unwrap();
+        let made = convert(&graph, tensor as usize, name).unwrap();
+        let inputs = inputs(nnm::parse(&made, &Limits::default()).unwrap().input_bytes());
+        let outputs = inputs.iter().map(|input| run(&Scalar, &made, input));
+        let have = outputs.fold(HASH, |hash, output| fnv(hash, &output));
+        assert_eq!(have, want, "{line}");
+    }
 }

@@ -135,21 +135,27 @@ fn worker<D: Device>(
     let dev = open()?;
     let batch = args.batch as usize;
     let mut random = SplitMix64::new(seed);
-    let mut input = vec![0i32; batch.saturating_mul(info.input_dim as usize)];
-    let mut output = vec![0i32; batch.saturating_mul(info.output_dim as usize)];
+    // Of an unknown type the kernel says the bytes that it wants.
+    let bytes = |dim: u32| (dim as usize).saturating_mul(size_of::<i32>());
+    let (from, to) = (bytes(info.input_dim), bytes(info.output_dim));
+    let mut input = vec![0; batch.saturating_mul(from)];
+    let mut output = vec![0; batch.saturating_mul(to)];
     if input.is_empty() || output.is_empty() {
         return Err(Error::refused(&args.net, "has no inputs or no outputs"));
     }
     // From -1 to 1. CAST: the upper bits, kept in 17.
-    input.fill_with(|| (random.next_u64() >> 47) as i32 - 0x1_0000);
+    let number = |random: u64| ((random >> 47) as i32 - 0x1_0000).to_le_bytes();
+    for element in input.chunks_exact_mut(size_of::<i32>()) {
+        element.copy_from_slice(&number(random.next_u64()));
+    }
     let mut histogram = Histogram::new();
     while !stop.load(Ordering::Relaxed) {
         if !args.same {
             // One other number in each sample makes an input that was not seen before.
-            for sample in input.chunks_mut(info.input_dim as usize) {
-                let at = random.below(sample.len() as u64) as usize; // CAST: below the length
-                if let Some(v) = sample.get_mut(at) {
-                    *v = (random.next_u64() >> 47) as i32 - 0x1_0000; // CAST: as above
+            for sample in input.chunks_mut(from) {
+                let at = random.below(u64::from(info.input_dim)) as usize; // CAST: below the length
+                if let Some(element) = sample.chunks_exact_mut(size_of::<i32>()).nth(at) {
+                    element.copy_from_slice(&number(random.next_u64()));
                 }
             }
         }

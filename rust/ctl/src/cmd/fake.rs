@@ -134,18 +134,18 @@ impl Device for Fake {
         id: u32,
         batch: bool,
         count: u32,
-        input: &[i32],
-        output: &mut [i32],
+        input: &[u8],
+        output: &mut [u8],
     ) -> Result<()> {
         assert!(batch || count == 1);
         self.net(id, |net| {
-            let (from, to) = (net.engine.inputs(), net.engine.outputs());
+            let (from, to) = (net.engine.input().bytes(), net.engine.output().bytes());
             assert_eq!(
                 (input.len(), output.len()),
                 (from * count as usize, to * count as usize)
             );
             for (x, y) in input.chunks(from).zip(output.chunks_mut(to)) {
-                y.copy_from_slice(&net.engine.predict(x).unwrap());
+                net.engine.run(x, y).unwrap();
             }
             net.predictions += u64::from(count);
         })

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 /// Runs the command that `cli` asks for; what it prints goes to `out`.
 pub fn run(cli: &Cli, out: &mut dyn Write) -> Result<()> {
     let open = || Neural::open(&cli.device);
+    let mut stderr = std::io::stderr();
     match &cli.command {
         Command::Convert(args) => model::convert(args, out),
         Command::New(args) => model::new(args),
@@ -36,7 +37,8 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Result<()> {
         Command::Unload(args) => net::unload(&open()?, &args.names),
         Command::List(args) => net::list(&open()?, args.json, out),
         Command::Query(args) => net::query(&open()?, args.json, out),
-        Command::Predict(args) => predict::run(&open()?, args, out, &mut std::io::stderr()),
+        Command::Predict(args) if is_file(&args.net) => predict::file(args, out, &mut stderr),
+        Command::Predict(args) => predict::run(&open()?, args, out, &mut stderr),
         Command::Stats(args) => stats::run(&open()?, args, out),
         Command::Top(args) => top::run(&open()?, args, out),
         Command::Config(args) => config::run(&open()?, args, out),

@@ -14,6 +14,7 @@ use crate::cli;
 use crate::convert::{convert as convert_onnx, Converted, Difference, EndToEnd};
 use crate::engine::{self, Engine, LayerInfo};
 use crate::error::{Error, Result};
+use crate::port::{Elements, Port};
 use crate::table::{to_q16, Table};
 use crate::{atomic, out};
 
@@ -27,18 +28,21 @@ fn onnx_limit() -> u64 {
 
 /// `convert`
 pub(super) fn convert(args: &cli::Convert, out: &mut dyn Write) -> Result<()> {
+    let path = match &args.output {
+        Some(path) => path.clone(),
+        None => args.model.with_extension("nnm"),
+    };
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => super::name_of(&args.output)?,
+        None => super::name_of(&path)?,
     };
-    let onnx = super::read(&args.onnx, onnx_limit())?;
-    if crate::tflite::is_tflite(&onnx) {
-        let why = "is a TFLite file, which 'info' can show, but 'convert' does not take";
-        return Err(Error::refused(args.onnx.display(), why));
+    let file = super::read(&args.model, onnx_limit())?;
+    if crate::tflite::is_tflite(&file) {
+        return super::tflite::convert(args, &file, &path, &name, out);
     }
-    let converted = convert_onnx(&onnx, &name, args.output_name.as_deref())
-        .map_err(|e| e.within(args.onnx.display()))?;
-    drop(onnx);
+    let converted = convert_onnx(&file, &name, args.output_name.as_deref())
+        .map_err(|e| e.within(args.model.display()))?;
+    drop(file);
     let end_to_end = match &args.samples {
         Some(path) => {
             let samples =
@@ -50,25 +54,33 @@ pub(super) fn convert(args: &cli::Convert, out: &mut dyn Write) -> Result<()> {
         }
         None => None,
     };
-    atomic::write(&args.output, &converted.file)?;
-    // The report must not run into a model file on standard output.
+    atomic::write(&path, &converted.file)?;
     let mut stderr = std::io::stderr();
-    let out = if args.output == Path::new("-") {
-        &mut stderr
-    } else {
-        out
-    };
+    let out = beside(&path, out, &mut stderr);
     let engine = Engine::new(&converted.file)?;
     if args.json {
         out::json(out, &report_json(&engine, &converted, end_to_end.as_ref()))
     } else {
-        report(out, args, &engine, &converted, end_to_end.as_ref()).map_err(out::failed)
+        report(out, &path, &engine, &converted, end_to_end.as_ref()).map_err(out::failed)
+    }
+}
+
+/// Where a report goes, which must not run into a model file on standard output.
+pub(super) fn beside<'o>(
+    path: &Path,
+    out: &'o mut dyn Write,
+    stderr: &'o mut dyn Write,
+) -> &'o mut dyn Write {
+    if path == Path::new("-") {
+        stderr
+    } else {
+        out
     }
 }
 
 fn report(
     out: &mut dyn Write,
-    args: &cli::Convert,
+    path: &Path,
     engine: &Engine,
     converted: &Converted,
     end_to_end: Option<&EndToEnd>,
@@ -76,7 +88,7 @@ fn report(
     writeln!(
         out,
         "{}: '{}', {}, {} multiply-accumulates, {}",
-        args.output.display(),
+        path.display(),
         engine.name(),
         outline(&engine.layers()),
         engine.macs(),
@@ -150,6 +162,9 @@ pub(super) fn info(path: &Path, as_json: bool, out: &mut dyn Write) -> Result<()
         return super::tflite::info(path, &bytes, as_json, out);
     }
     let engine = Engine::new(&bytes).map_err(|e| e.within(path.display()))?;
+    if engine.input().elements != Elements::Q16 {
+        return operations(&engine, bytes.len(), as_json, out);
+    }
     let layers = engine.layers();
     let (weights, scratch) = engine.memory();
     let checksum = format!("{:08x}", engine.checksum());
@@ -215,6 +230,91 @@ pub(super) fn info(path: &Path, as_json: bool, out: &mut dyn Write) -> Result<()
             &["LAYER", "IN", "OUT", "ACTIVATION", "MACS", "WEIGHT BYTES"],
             &rows,
         )
+    };
+    write().map_err(out::failed)
+}
+
+/// `info` of a file of a network of codes or of floats
+fn operations(engine: &Engine, bytes: usize, as_json: bool, out: &mut dyn Write) -> Result<()> {
+    let (weights, scratch) = engine.memory();
+    let checksum = format!("{:08x}", engine.checksum());
+    let (input, output) = (engine.input(), engine.output());
+    if as_json {
+        let ops: Vec<Value> = engine
+            .ops()
+            .iter()
+            .map(|op| {
+                json!({
+                    "kind": op.kind,
+                    "inputs": op.inputs.iter().map(Port::json).collect::<Vec<_>>(),
+                    "output": op.output.json(),
+                    "macs": op.macs,
+                    "weight_bytes": op.weight_bytes,
+                })
+            })
+            .collect();
+        return out::json(
+            out,
+            &json!({
+                "name": engine.name(),
+                "dtype": input.elements.name(),
+                "input": input.json(),
+                "output": output.json(),
+                "input_dim": engine.inputs(),
+                "output_dim": engine.outputs(),
+                "macs": engine.macs(),
+                "file_bytes": bytes,
+                "weight_bytes": weights,
+                "scratch_bytes": scratch,
+                "crc32c": checksum,
+                "operations": ops,
+            }),
+        );
+    }
+    let rows: Vec<Vec<String>> = engine
+        .ops()
+        .iter()
+        .enumerate()
+        .map(|(i, op)| {
+            let inputs: Vec<String> = op.inputs.iter().map(Port::outline).collect();
+            let (scale, zero) = match op.output.elements {
+                Elements::I8 { scale, zero } => (format!("{scale:.6e}"), zero.to_string()),
+                _ => (String::new(), String::new()),
+            };
+            vec![
+                format!("{i} {}", op.kind),
+                inputs.join(" "),
+                op.output.outline(),
+                scale,
+                zero,
+                op.macs.to_string(),
+                op.weight_bytes.to_string(),
+            ]
+        })
+        .collect();
+    let header = [
+        "OPERATION",
+        "IN",
+        "OUT",
+        "SCALE",
+        "ZERO",
+        "MACS",
+        "WEIGHT BYTES",
+    ];
+    let mut write = || -> std::io::Result<()> {
+        writeln!(out, "name: {}", engine.name())?;
+        for (what, port) in [("input", input), ("output", output)] {
+            writeln!(out, "{what}: {}{}", port.outline(), port.elements.codes())?;
+        }
+        writeln!(out, "multiply-accumulates: {}", engine.macs())?;
+        writeln!(out, "file: {bytes} bytes")?;
+        writeln!(out, "weights: {weights} bytes, as they are packed")?;
+        writeln!(
+            out,
+            "scratch: {scratch} bytes for each prediction at a time"
+        )?;
+        writeln!(out, "crc32c: {checksum}")?;
+        out::table(out, &header, &rows)
     };
     write().map_err(out::failed)
 }

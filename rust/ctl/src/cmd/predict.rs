@@ -3,15 +3,19 @@
 //! `predict`: samples in, predictions and how good they are out.
 
 use std::io::{self, Write};
+use std::path::Path;
 
+use neural_core::nnm::Limits;
 use serde_json::{json, Map, Value};
 
 use crate::cli::{self, Format};
 use crate::convert::Difference;
 use crate::dev::Device;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::out;
-use crate::table::{argmax, from_q16, Table};
+use crate::port::{Elements, Port};
+use crate::table::{argmax, Table};
 use crate::uapi;
 
 /// What the predictions are compared with, and the outcome.
@@ -22,7 +26,19 @@ struct Summary {
     reference: Option<(u64, Difference)>,
 }
 
-/// `predict`
+/// Predicts so many samples.
+type Call<'n> = dyn FnMut(u32, &[u8], &mut [u8]) -> Result<()> + 'n;
+
+/// What predicts.
+struct Net<'n> {
+    input: Port,
+    output: Port,
+    /// Samples for each call.
+    chunk: usize,
+    call: &'n mut Call<'n>,
+}
+
+/// `predict` of a loaded network
 pub(super) fn run(
     dev: &dyn Device,
     args: &cli::Predict,
@@ -30,16 +46,51 @@ pub(super) fn run(
     err: &mut dyn Write,
 ) -> Result<()> {
     let info = dev.info(&args.net)?;
-    if info.dtype != uapi::DTYPE_Q16 {
-        let why = format!(
-            "has elements of type {}, which this program does not know",
-            info.dtype
-        );
-        return Err(Error::refused(&args.net, why));
-    }
-    let (from, to) = (info.input_dim as usize, info.output_dim as usize);
+    let elements = match info.dtype {
+        uapi::DTYPE_Q16 => Elements::Q16,
+        other => {
+            let why = format!("has elements of type {other}, which this program does not know");
+            return Err(Error::refused(&args.net, why));
+        }
+    };
+    let port = |dim: u32| Port {
+        shape: vec![dim],
+        elements,
+    };
+    let net = Net {
+        input: port(info.input_dim),
+        output: port(info.output_dim),
+        chunk: args.batch as usize,
+        call: &mut |count, x, y| dev.predict(info.id, args.batch > 1, count, x, y),
+    };
+    predict(net, args, out, err)
+}
+
+/// `predict` of a model file, without the device
+pub(super) fn file(args: &cli::Predict, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
+    let file = super::read(Path::new(&args.net), Limits::default().max_bytes)?;
+    let mut engine = Engine::new(&file).map_err(|e| e.within(&args.net))?;
+    let net = Net {
+        input: engine.input().clone(),
+        output: engine.output().clone(),
+        chunk: 1,
+        call: &mut |_, x, y| engine.run(x, y),
+    };
+    predict(net, args, out, err)
+}
+
+fn predict(
+    net: Net<'_>,
+    args: &cli::Predict,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<()> {
+    let (from, to) = (net.input.count(), net.output.count());
     if from == 0 || to == 0 {
         return Err(Error::refused(&args.net, "has no inputs or no outputs"));
+    }
+    if args.raw && !matches!(net.input.elements, Elements::I8 { .. }) {
+        return Err(Error::refused("--raw", "is for networks of 8-bit codes"));
     }
     let samples = Table::read(&args.input)?.with_cols(from, "the input of the network")?;
     let labels = match &args.labels {
@@ -53,21 +104,20 @@ pub(super) fn run(
         )?),
         None => None,
     };
-    let input = samples.quantise()?;
-    let mut output = vec![0i32; samples.rows.saturating_mul(to)];
+    let input = net.input.encode(&samples, args.raw)?;
+    let mut output = vec![0; samples.rows.saturating_mul(net.output.bytes())];
     let mut bar = out::progress(samples.rows as u64, "predicting");
-    let chunk = args.batch as usize;
     for (x, y) in input
-        .chunks(chunk * from)
-        .zip(output.chunks_mut(chunk * to))
+        .chunks(net.chunk * net.input.bytes())
+        .zip(output.chunks_mut(net.chunk * net.output.bytes()))
     {
-        let count = x.len() / from;
+        let count = x.len() / net.input.bytes();
         let count = u32::try_from(count).map_err(|e| Error::refused("predict", e))?;
-        dev.predict(info.id, args.batch > 1, count, x, y)
-            .map_err(|e| e.within(&args.net))?;
+        (net.call)(count, x, y).map_err(|e| e.within(&args.net))?;
         bar.add(u64::from(count));
     }
     drop(bar);
+    let output = net.output.decode(&output, args.raw);
     let summary = Summary::new(&output, to, labels.as_deref(), reference.as_ref());
     match (args.summary, args.output) {
         (true, Format::Csv) => summary.write(out).map_err(out::failed),
@@ -80,8 +130,7 @@ pub(super) fn run(
             } else {
                 (
                     "outputs",
-                    rows.map(|r| r.iter().map(|v| json!(from_q16(*v))).collect())
-                        .collect(),
+                    rows.map(|r| r.iter().map(|v| json!(v)).collect()).collect(),
                 )
             };
             document.insert(key.to_owned(), Value::Array(rows));
@@ -106,12 +155,12 @@ fn same_rows(table: Table, rows: usize) -> Result<Table> {
     Err(Error::refused(table.source, why))
 }
 
-fn csv(output: &[i32], to: usize, only_class: bool, out: &mut dyn Write) -> io::Result<()> {
+fn csv(output: &[f64], to: usize, only_class: bool, out: &mut dyn Write) -> io::Result<()> {
     for row in output.chunks(to) {
         if only_class {
             writeln!(out, "{}", argmax(row))?;
         } else {
-            let cells: Vec<String> = row.iter().map(|v| from_q16(*v).to_string()).collect();
+            let cells: Vec<String> = row.iter().map(f64::to_string).collect();
             writeln!(out, "{}", cells.join(","))?;
         }
     }
@@ -119,7 +168,7 @@ fn csv(output: &[i32], to: usize, only_class: bool, out: &mut dyn Write) -> io::
 }
 
 impl Summary {
-    fn new(output: &[i32], to: usize, labels: Option<&[usize]>, reference: Option<&Table>) -> Self {
+    fn new(output: &[f64], to: usize, labels: Option<&[usize]>, reference: Option<&Table>) -> Self {
         let rows = output.chunks(to);
         let samples = rows.len() as u64;
         let count = |n: usize| n as u64;
@@ -137,7 +186,7 @@ impl Summary {
             for (have, want) in rows.zip(reference.iter()) {
                 same += u64::from(argmax(have) == argmax(want));
                 for (a, b) in have.iter().zip(want) {
-                    difference.add(from_q16(*a), *b);
+                    difference.add(*a, *b);
                 }
             }
             (same, difference)
@@ -199,7 +248,7 @@ impl Summary {
 mod tests {
     use super::super::fake::Fake;
     use super::*;
-    use crate::table::to_q16;
+    use crate::table::{from_q16, to_q16};
     use std::path::PathBuf;
 
     struct Case {
@@ -233,6 +282,7 @@ mod tests {
                 reference: None,
                 batch: 2,
                 argmax: false,
+                raw: false,
                 summary: false,
             }
         }

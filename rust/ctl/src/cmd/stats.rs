@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn counters_are_shown_for_one_and_for_all() {
         let fake = Fake::with("tiny");
-        fake.predict(1, true, 2, &[0; 8], &mut [0; 6]).unwrap();
+        fake.predict(1, true, 2, &[0; 32], &mut [0; 24]).unwrap();
         let text = stats(&fake, Some("tiny"), false).unwrap();
         for line in [
             "network: tiny",

@@ -236,7 +236,7 @@ mod tests {
     fn rates_are_of_the_time_between_two_looks() {
         let fake = Fake::with("tiny");
         let before = look(&fake).unwrap();
-        fake.predict(1, true, 6, &[0; 24], &mut [0; 18]).unwrap();
+        fake.predict(1, true, 6, &[0; 96], &mut [0; 72]).unwrap();
         let now = look(&fake).unwrap();
         let two_seconds = Duration::from_secs(2);
         assert_eq!(rate(&now[0], Some((two_seconds, &before))), Some(3.0));

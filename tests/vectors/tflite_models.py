@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Write tflite/models.txt: what TensorFlow Lite Micro computes from whole models, which are not in the tree.
+
+    tflite_models.py [--check]
+
+The models are $NEURAL_DATA/models/{ad01,kws}_int8.tflite of MLPerf Tiny. A line has the name of the model, the index of
+a tensor that is computed, and the 64-bit FNV-1a of its bytes, for all inputs one after the other; the line of tensor -1
+is that of the file itself. Inputs are those of `inputs` below. Where there is no TensorFlow Lite Micro or no model, the
+script says that it is skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+FILE = HERE / "tflite" / "models.txt"
+MODELS = ["ad01_int8", "kws_int8"]
+INPUTS = 16
+SKIP = 4
+MISSING = False
+
+try:
+    import numpy as np
+    from int8 import Random
+    from tflite_micro.python.tflite_micro import runtime
+    from tflite_micro.tensorflow.lite.micro.python import schema_py_generated as schema
+except ImportError:
+    MISSING = True
+
+
+def inputs(count: int) -> Iterator[Any]:
+    """Zeros, extremes, a ramp, extremes in turn, and random bytes of the seeds from 5 on."""
+    yield np.zeros(count, np.int8)
+    yield np.full(count, -128, np.int8)
+    yield np.full(count, 127, np.int8)
+    yield (np.arange(count) % 256 - 128).astype(np.int8)
+    yield np.where(np.arange(count) % 2 == 0, -128, 127).astype(np.int8)
+    for seed in range(5, INPUTS):
+        yield Random(seed).codes(count)
+
+
+def fnv(data: bytes) -> str:
+    """64-bit FNV-1a."""
+    value = 0xCBF29CE484222325
+    for byte in data:
+        value = (value ^ byte) * 0x100000001B3 & Random.MASK
+    return f"{value:016x}"
+
+
+def lines(name: str, file: bytes) -> Iterator[str]:
+    """The lines of a model."""
+    yield f"{name} -1 {fnv(file)}"
+    graph = schema.ModelT.InitFromPackedBuf(file, 0).subgraphs[0]
+    keep = runtime.InterpreterConfig.kPreserveAllTensors
+    micro = runtime.Interpreter.from_bytes(file, arena_size=8 << 20, intrepreter_config=keep)
+    shape = list(graph.tensors[graph.inputs[0]].shape)
+    computed = [int(t) for op in graph.operators for t in op.outputs]
+    values: dict[int, bytes] = {t: b"" for t in computed}
+    for sample in inputs(int(np.prod(shape))):
+        micro.set_input(sample.reshape(shape), 0)
+        micro.invoke()
+        for t in computed:
+            got = micro.get_output(0) if t == graph.outputs[0] else micro.GetTensor(t, 0)
+            values[t] += np.array(got["tensor_data"] if isinstance(got, dict) else got).tobytes()
+    for t in computed:
+        yield f"{name} {t} {fnv(values[t])}"
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Hash what TensorFlow Lite Micro computes from whole models.")
+    parser.add_argument("--check", action="store_true", help="compare with the file in the tree, write nothing")
+    args = parser.parse_args()
+    if MISSING:
+        made = subprocess.run([HERE / "venv.sh", HERE / "requirements-tflite.txt"], stdout=subprocess.PIPE, text=True)
+        python = made.stdout.strip()
+        if made.returncode or os.environ.get("NEURAL_VENV"):
+            print("SKIP: models: no TensorFlow Lite Micro for this Python")
+            return SKIP
+        os.environ["NEURAL_VENV"] = python
+        os.execv(python, [python, *sys.argv])
+    paths = [Path(os.environ.get("NEURAL_DATA", "")) / "models" / f"{name}.tflite" for name in MODELS]
+    if "NEURAL_DATA" not in os.environ or not all(path.is_file() for path in paths):
+        print("SKIP: models: $NEURAL_DATA has none")
+        return SKIP
+    text = "".join(f"{line}\n" for path in paths for line in lines(path.stem, path.read_bytes()))
+    if not args.check:
+        FILE.write_text(text)
+    elif FILE.read_text() != text:
+        print(f"{FILE} is not what this script makes")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
