@@ -8,6 +8,7 @@ use serde_json::{json, Value};
 
 use crate::error::{Error, Result};
 use crate::table::{from_q16, Table};
+use crate::uapi;
 
 /// How a number is an element.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,6 +53,25 @@ impl Port {
         let used = tensor.dims.iter().take_while(|d| **d > 0);
         Ok(Self {
             shape: used.copied().collect(),
+            elements,
+        })
+    }
+
+    /// An input or an output as the kernel describes it, without its shape.
+    pub fn loaded(dtype: u32, count: u32, scale: u32, zero: i32) -> Result<Self> {
+        let elements = match dtype {
+            uapi::DTYPE_Q16 => Elements::Q16,
+            uapi::DTYPE_I8 => Elements::I8 {
+                scale: f32::from_bits(scale),
+                zero,
+            },
+            other => {
+                let why = format!("{other} is not known to this program");
+                return Err(Error::refused("type of elements", why));
+            }
+        };
+        Ok(Self {
+            shape: vec![count],
             elements,
         })
     }

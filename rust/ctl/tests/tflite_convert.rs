@@ -18,11 +18,32 @@ use gold::{files, vectors, Gold};
 use neural_core::init::SplitMix64;
 use neural_core::nnm::{self, DType, Limits, OpKind};
 use neural_core::plan::{self, Kernels, Scalar, Step};
+use neural_simd::{Features, Isa, NoSection, Set, Simd};
 use neuralctl::tflite::graph::{self, Graph, Kind};
 use neuralctl::tflite::{convert, read};
 
-/// Runs a model file on one input.
-fn run<K: Kernels>(kernels: &K, file: &[u8], input: &[u8]) -> Vec<u8> {
+/// Scalar code, and every set of vector code that this CPU has.
+fn kernels() -> Vec<Simd<NoSection>> {
+    let features = Features::detect();
+    let sets = Isa::ALL
+        .into_iter()
+        .map(|isa| Set::select(&features, Some(isa)));
+    let sets: Vec<_> = sets.flatten().map(Some).collect();
+    assert!(!sets.is_empty(), "no vector code for this CPU");
+    let all = sets.into_iter().chain([None]);
+    all.map(|set| Simd::new(set, NoSection)).collect()
+}
+
+/// Runs a model file on one input; vector code gives what scalar code does.
+fn run(kernels: &[Simd<NoSection>], file: &[u8], input: &[u8]) -> Vec<u8> {
+    let output = run_with(&Scalar, file, input);
+    for vectors in kernels {
+        assert_eq!(run_with(vectors, file, input), output, "{vectors:?}");
+    }
+    output
+}
+
+fn run_with<K: Kernels>(kernels: &K, file: &[u8], input: &[u8]) -> Vec<u8> {
     let model = nnm::parse(file, &Limits::default()).unwrap();
     let mut steps = vec![Step::EMPTY; model.step_count()];
     let plan = model.plan(&mut steps).unwrap();
@@ -119,6 +140,7 @@ fn factors_are_those_of_the_golden_files() {
 
 #[test]
 fn every_tensor_of_every_case_is_that_of_tensorflow_lite_micro() {
+    let all = kernels();
     let (mut kinds, mut compared, mut wrong) = (BTreeSet::new(), 0, Vec::new());
     let more = std::env::var_os("NEURAL_TFLITE");
     for path in files(&more.map_or_else(vectors, Into::into), ".gold") {
@@ -144,7 +166,7 @@ fn every_tensor_of_every_case_is_that_of_tensorflow_lite_micro() {
                 DType::I8
             );
             for values in gold.values() {
-                let have = run(&Scalar, &made, &values[&input_of(&graph)]);
+                let have = run(&all, &made, &values[&input_of(&graph)]);
                 let tensor = &graph.tensors[*output];
                 let have: Vec<u8> = if tensor.dtype == graph::DType::F32 {
                     // The codes that were not made numbers of.
@@ -202,6 +224,7 @@ fn every_tensor_of_whole_models_is_that_of_tensorflow_lite_micro() {
         println!("SKIP: models: NEURAL_DATA is not set");
         return;
     };
+    let all = kernels();
     let text = fs::read_to_string(vectors().join("models.txt")).unwrap();
     for line in text.lines() {
         let words: Vec<&str> = line.split(' ').collect();
@@ -219,8 +242,10 @@ fn every_tensor_of_whole_models_is_that_of_tensorflow_lite_micro() {
         let graph = read(&file).unwrap();
         let made = convert(&graph, tensor as usize, name).unwrap();
         let inputs = inputs(nnm::parse(&made, &Limits::default()).unwrap().input_bytes());
-        let outputs = inputs.iter().map(|input| run(&Scalar, &made, input));
+        let outputs = inputs.iter().map(|input| run(&all, &made, input));
         let have = outputs.fold(HASH, |hash, output| fnv(hash, &output));
         assert_eq!(have, want, "{line}");
     }
+    let done: u64 = all.iter().map(Simd::operations).sum();
+    assert!(done > 1000, "vector code did {done} operations only");
 }

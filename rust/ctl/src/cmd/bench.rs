@@ -135,18 +135,26 @@ fn worker<D: Device>(
     let dev = open()?;
     let batch = args.batch as usize;
     let mut random = SplitMix64::new(seed);
-    // Of an unknown type the kernel says the bytes that it wants.
-    let bytes = |dim: u32| (dim as usize).saturating_mul(size_of::<i32>());
+    let each = match info.dtype {
+        uapi::DTYPE_I8 => 1,
+        _ => size_of::<i32>(),
+    };
+    let bytes = |dim: u32| (dim as usize).saturating_mul(each);
     let (from, to) = (bytes(info.input_dim), bytes(info.output_dim));
     let mut input = vec![0; batch.saturating_mul(from)];
     let mut output = vec![0; batch.saturating_mul(to)];
     if input.is_empty() || output.is_empty() {
         return Err(Error::refused(&args.net, "has no inputs or no outputs"));
     }
-    // From -1 to 1. CAST: the upper bits, kept in 17.
+    // From -1 to 1, or any code. CAST: the upper bits, kept in 17.
     let number = |random: u64| ((random >> 47) as i32 - 0x1_0000).to_le_bytes();
-    for element in input.chunks_exact_mut(size_of::<i32>()) {
-        element.copy_from_slice(&number(random.next_u64()));
+    let fill = |element: &mut [u8], random: u64| {
+        for (to, from) in element.iter_mut().zip(number(random)) {
+            *to = from;
+        }
+    };
+    for element in input.chunks_exact_mut(each) {
+        fill(element, random.next_u64());
     }
     let mut histogram = Histogram::new();
     while !stop.load(Ordering::Relaxed) {
@@ -154,8 +162,8 @@ fn worker<D: Device>(
             // One other number in each sample makes an input that was not seen before.
             for sample in input.chunks_mut(from) {
                 let at = random.below(u64::from(info.input_dim)) as usize; // CAST: below the length
-                if let Some(element) = sample.chunks_exact_mut(size_of::<i32>()).nth(at) {
-                    element.copy_from_slice(&number(random.next_u64()));
+                if let Some(element) = sample.chunks_exact_mut(each).nth(at) {
+                    fill(element, random.next_u64());
                 }
             }
         }

@@ -11,6 +11,7 @@ use super::model;
 use crate::dev::{Device, Source};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::port::{Elements, Port};
 use crate::uapi;
 
 struct Net {
@@ -78,10 +79,16 @@ impl Device for Fake {
         let engine = Engine::new(&file)?;
         let name = if name.is_empty() { engine.name() } else { name };
         let id = self.nets.borrow().len() as u32 + 1;
+        let codes = |port: &Port| match port.elements {
+            Elements::I8 { scale, zero } => (uapi::DTYPE_I8, scale.to_bits(), zero),
+            _ => (uapi::DTYPE_Q16, 0, 0),
+        };
+        let (dtype, input_scale, input_zero_point) = codes(engine.input());
+        let (_, output_scale, output_zero_point) = codes(engine.output());
         let info = uapi::Info {
             name: uapi::name_field(name).unwrap(),
             id,
-            dtype: uapi::DTYPE_Q16,
+            dtype,
             input_dim: engine.inputs() as u32,
             output_dim: engine.outputs() as u32,
             layers: 2,
@@ -89,7 +96,10 @@ impl Device for Fake {
             macs: engine.macs(),
             weight_bytes: 140,
             memory_bytes: 4096,
-            ..uapi::Info::default()
+            input_scale,
+            input_zero_point,
+            output_scale,
+            output_zero_point,
         };
         self.nets.borrow_mut().push(Net {
             info,

@@ -11,6 +11,7 @@ use serde_json::{json, Value};
 use crate::cli;
 use crate::dev::{Device, Source};
 use crate::error::{Error, Result};
+use crate::port::Elements;
 use crate::{out, uapi};
 
 /// `load` and `replace`
@@ -70,7 +71,7 @@ pub(super) fn unload(dev: &dyn Device, names: &[String]) -> Result<()> {
 }
 
 pub(super) fn info_json(info: &uapi::Info) -> Value {
-    json!({
+    let mut value = json!({
         "name": uapi::text(&info.name),
         "id": info.id,
         "dtype": dtype(info.dtype),
@@ -81,7 +82,17 @@ pub(super) fn info_json(info: &uapi::Info) -> Value {
         "macs": info.macs,
         "weight_bytes": info.weight_bytes,
         "memory_bytes": info.memory_bytes,
-    })
+    });
+    if let (uapi::DTYPE_I8, Some(map)) = (info.dtype, value.as_object_mut()) {
+        for (end, scale, zero) in [
+            ("input", info.input_scale, info.input_zero_point),
+            ("output", info.output_scale, info.output_zero_point),
+        ] {
+            map.insert(format!("{end}_scale"), json!(f32::from_bits(scale)));
+            map.insert(format!("{end}_zero_point"), json!(zero));
+        }
+    }
+    value
 }
 
 fn dtype(code: u32) -> String {
@@ -130,15 +141,24 @@ pub(super) fn info(dev: &dyn Device, name: &str, as_json: bool, out: &mut dyn Wr
     if as_json {
         return out::json(out, &info_json(&info));
     }
+    let codes = |scale: u32, zero: i32| match info.dtype {
+        uapi::DTYPE_I8 => {
+            let scale = f32::from_bits(scale);
+            Elements::I8 { scale, zero }.codes()
+        }
+        _ => String::new(),
+    };
     writeln!(
         out,
-        "name: {}\nid: {}\nelement type: {}\ninput: {}\noutput: {}\nlayers: {}\ngeneration: {}\n\
+        "name: {}\nid: {}\nelement type: {}\ninput: {}{}\noutput: {}{}\nlayers: {}\ngeneration: {}\n\
          multiply-accumulates: {}\nweights: {} bytes\nmemory: {} bytes",
         uapi::text(&info.name),
         info.id,
         dtype(info.dtype),
         info.input_dim,
+        codes(info.input_scale, info.input_zero_point),
         info.output_dim,
+        codes(info.output_scale, info.output_zero_point),
         info.layers,
         info.generation,
         info.macs,

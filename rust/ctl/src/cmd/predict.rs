@@ -16,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::out;
 use crate::port::{Elements, Port};
 use crate::table::{argmax, Table};
-use crate::uapi;
 
 /// What the predictions are compared with, and the outcome.
 #[derive(Default)]
@@ -46,20 +45,12 @@ pub(super) fn run(
     err: &mut dyn Write,
 ) -> Result<()> {
     let info = dev.info(&args.net)?;
-    let elements = match info.dtype {
-        uapi::DTYPE_Q16 => Elements::Q16,
-        other => {
-            let why = format!("has elements of type {other}, which this program does not know");
-            return Err(Error::refused(&args.net, why));
-        }
-    };
-    let port = |dim: u32| Port {
-        shape: vec![dim],
-        elements,
-    };
+    let port = |dim, scale, zero| Port::loaded(info.dtype, dim, scale, zero);
+    let input = port(info.input_dim, info.input_scale, info.input_zero_point);
+    let output = port(info.output_dim, info.output_scale, info.output_zero_point);
     let net = Net {
-        input: port(info.input_dim),
-        output: port(info.output_dim),
+        input: input.map_err(|e| e.within(&args.net))?,
+        output: output.map_err(|e| e.within(&args.net))?,
         chunk: args.batch as usize,
         call: &mut |count, x, y| dev.predict(info.id, args.batch > 1, count, x, y),
     };
@@ -334,6 +325,41 @@ mod tests {
             let (out, err) = case.run(&args).unwrap();
             assert_eq!(rows(&out), case.answers(), "batch {batch}");
             assert_eq!(err, "");
+        }
+    }
+
+    #[test]
+    fn networks_of_codes_take_numbers_or_codes() {
+        let case = Case::new("codes");
+        let vectors = "../../tests/vectors/tflite/softmax_1.tflite";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(vectors);
+        let bytes = std::fs::read(path).unwrap();
+        let graph = crate::tflite::read(&bytes).unwrap();
+        let file = crate::tflite::convert(&graph, graph.outputs[0], "codes").unwrap();
+        case.fake
+            .load(crate::dev::Source::Bytes(&file), "")
+            .unwrap();
+        let mut engine = Engine::new(&file).unwrap();
+        let codes: Vec<u8> = (0..2 * engine.inputs()).map(|i| (i * 37) as u8).collect();
+        let mut want = vec![0; 2 * engine.outputs()];
+        let (from, to) = (engine.inputs(), engine.outputs());
+        for (x, y) in codes.chunks(from).zip(want.chunks_mut(to)) {
+            engine.run(x, y).unwrap();
+        }
+        let text = |values: Vec<f64>| -> String {
+            let rows = values.chunks(from).map(|row| {
+                let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+                cells.join(",") + "\n"
+            });
+            rows.collect()
+        };
+        for raw in [true, false] {
+            let mut args = case.args(&text(engine.input().decode(&codes, raw)));
+            args.net = "codes".to_owned();
+            args.raw = raw;
+            let (out, _) = case.run(&args).unwrap();
+            let have: Vec<f64> = rows(&out).into_iter().flatten().collect();
+            assert_eq!(have, engine.output().decode(&want, raw), "raw: {raw}");
         }
     }
 
