@@ -87,11 +87,10 @@ impl Case {
 
     /// Compares an answer (signed bytes) with the one in the file.
     fn check_signed(&self, answer: &[u8]) {
-        let head: String = answer
+        let head = answer
             .iter()
             .take(12)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let fnv = answer.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
         });

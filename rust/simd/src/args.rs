@@ -87,6 +87,7 @@ pub(crate) struct DepthwiseI8 {
 /// `int8::ChainLayer`.
 #[repr(C)]
 #[derive(Clone, Copy)]
+#[allow(dead_code)] // A crate reads it, none makes it: it lies in the plan.
 pub(crate) struct ChainLayer {
     /// What it reads.
     pub(crate) k: u32,
