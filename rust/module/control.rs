@@ -71,10 +71,10 @@ fn slice(address: u64, len: usize) -> UserSlice {
     UserSlice::new(UserPtr::from_addr(address as usize), len)
 }
 
-fn read<T: FromBytes>(arg: usize) -> Result<T> {
+fn read<T: FromBytes + AsBytes>(arg: usize, value: &mut T) -> Result {
     UserSlice::new(UserPtr::from_addr(arg), core::mem::size_of::<T>())
         .reader()
-        .read()
+        .read_slice(value.as_bytes_mut())
 }
 
 fn write<T: AsBytes>(arg: usize, value: &T) -> Result {
@@ -101,6 +101,7 @@ fn tell(msg: &Msg, line: &Line) {
         .and_then(|()| writer.write_slice(&[0]));
 }
 
+#[inline(never)]
 fn zero(field: &str, value: u64) -> Outcome {
     if value == 0 {
         return Ok(());
@@ -109,17 +110,23 @@ fn zero(field: &str, value: u64) -> Outcome {
 }
 
 /// Copies a request in, handles it, copies it out; on failure tells why.
-fn request<T: FromBytes + AsBytes>(
+#[inline(never)]
+fn request<T: FromBytes + AsBytes + Zeroable>(
     arg: usize,
     msg: impl Fn(&T) -> Msg,
     handle: impl FnOnce(&mut T) -> Outcome,
 ) -> Result<isize> {
-    let mut value: T = read(arg)?;
+    // Read in place, so that it is on the stack once only.
+    let mut value: T = pin_init::zeroed();
+    read(arg, &mut value)?;
     // What cannot be written back is refused before anything happens.
     write(arg, &value)?;
     let msg = msg(&value);
-    let result = zero("msg.reserved", msg.reserved.into()).and_then(|()| handle(&mut value));
-    match result {
+    let mut result = zero("msg.reserved", msg.reserved.into());
+    if result.is_ok() {
+        result = handle(&mut value);
+    }
+    match &result {
         Ok(()) => {
             write(arg, &value)?;
             Ok(0)
@@ -139,7 +146,8 @@ impl Handle {
         })
     }
 
-    /// Calls `use_it` with at least `len` bytes of memory.
+    /// Calls `use_it` with `len` bytes of memory.
+    #[inline(never)]
     fn with_memory<R>(
         &self,
         len: usize,
@@ -169,22 +177,24 @@ impl Handle {
         let (inputs, outputs) = (request.input_bytes as usize, request.output_bytes as usize);
         let run = |memory: &mut [u8]| {
             let (input, output) = memory.split_at_mut(inputs);
-            slice(request.input, inputs)
-                .reader()
-                .read_slice(input)
-                .map_err(fault("input"))?;
+            if let Err(error) = slice(request.input, inputs).reader().read_slice(input) {
+                return Err(fault("input")(error));
+            }
             network.predict(input, output)?;
-            slice(request.output, outputs)
-                .writer()
-                .write_slice(output)
-                .map_err(fault("output"))
+            match slice(request.output, outputs).writer().write_slice(output) {
+                Ok(()) => Ok(()),
+                Err(error) => Err(fault("output")(error)),
+            }
         };
-        let mut stack = [0u8; STACK_BYTES];
-        let result = match stack.get_mut(..inputs + outputs) {
-            Some(memory) => run(memory),
-            None => self.with_memory(inputs + outputs, run),
+        let result = if inputs + outputs <= STACK_BYTES {
+            on_stack(inputs + outputs, run)
+        } else {
+            self.with_memory(inputs + outputs, run)
         };
-        result.inspect_err(|failure| count_fault(&network, failure))
+        if let Err(failure) = &result {
+            count_fault(&network, failure);
+        }
+        result
     }
 
     #[inline(never)]
@@ -224,6 +234,13 @@ impl Handle {
     }
 }
 
+/// Calls `use_it` with `len` bytes, at most [`STACK_BYTES`], in a frame that only small samples have.
+#[inline(never)]
+fn on_stack<R>(len: usize, use_it: impl FnOnce(&mut [u8]) -> Outcome<R>) -> Outcome<R> {
+    let mut stack = [0u8; STACK_BYTES];
+    use_it(stack.get_mut(..len).unwrap_or(&mut []))
+}
+
 /// Counts what failed outside of the prediction itself: copying.
 fn count_fault(network: &Network, failure: &Failure) {
     if failure.errno == EFAULT {
@@ -232,6 +249,7 @@ fn count_fault(network: &Network, failure: &Failure) {
 }
 
 /// The network of a prediction whose sizes are right.
+#[inline(never)]
 fn checked(request: &uabi::Predict, most: u32) -> Outcome<SlabArc<Network>> {
     zero("flags", request.flags.into())?;
     zero("reserved", request.reserved.into())?;
@@ -418,25 +436,20 @@ fn stats(stats: &mut uabi::Stats) -> Outcome {
     } else {
         registry::by_id(stats.id)?.snapshot()
     };
-    *stats = uabi::Stats {
-        msg: stats.msg,
-        id: stats.id,
-        reserved: 0,
-        predictions: sum.predictions,
-        batches: sum.batches,
-        cache_hits: sum.cache_hits,
-        cache_misses: sum.cache_misses,
-        cache_expired: sum.cache_expired,
-        simd_ops: sum.simd_ops,
-        total_ns: sum.total_ns,
-        p50_ns: sum.percentile_ns(5000),
-        p99_ns: sum.percentile_ns(9900),
-        p999_ns: sum.percentile_ns(9990),
-        memory_bytes: sum.memory_bytes,
-        memory_peak_bytes: sum.memory_peak_bytes,
-        errors: sum.errors,
-        histogram: sum.histogram,
-    };
+    stats.predictions = sum.predictions;
+    stats.batches = sum.batches;
+    stats.cache_hits = sum.cache_hits;
+    stats.cache_misses = sum.cache_misses;
+    stats.cache_expired = sum.cache_expired;
+    stats.simd_ops = sum.simd_ops;
+    stats.total_ns = sum.total_ns;
+    stats.p50_ns = sum.percentile_ns(5000);
+    stats.p99_ns = sum.percentile_ns(9900);
+    stats.p999_ns = sum.percentile_ns(9990);
+    stats.memory_bytes = sum.memory_bytes;
+    stats.memory_peak_bytes = sum.memory_peak_bytes;
+    stats.errors = sum.errors;
+    stats.histogram = sum.histogram;
     Ok(())
 }
 

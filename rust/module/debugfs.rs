@@ -147,26 +147,44 @@ fn network_last_error(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Res
     write_line(f, line.as_str())
 }
 
+/// A line of the table of layers.
+#[inline(never)]
+fn row(f: &mut fmt::Formatter<'_>, cells: [&dyn core::fmt::Display; 7]) -> fmt::Result {
+    let [layer, op, input, output, activation, macs, bytes] = cells;
+    writeln!(
+        f,
+        "{layer:<6} {op:<8} {input:>6} {output:>6} {activation:<12} {macs:>12} {bytes:>12}"
+    )
+}
+
 fn layers_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(model) = network.model() else {
         return Ok(());
     };
-    writeln!(
+    row(
         f,
-        "{:<6} {:<8} {:>6} {:>6} {:<12} {:>12} {:>12}",
-        "layer", "op", "in", "out", "activation", "macs", "bytes"
+        [
+            &"layer",
+            &"op",
+            &"in",
+            &"out",
+            &"activation",
+            &"macs",
+            &"bytes",
+        ],
     )?;
     for (i, step) in model.steps().iter().enumerate() {
-        writeln!(
+        row(
             f,
-            "{:<6} {:<8} {:>6} {:>6} {:<12} {:>12} {:>12}",
-            i,
-            step.kind().name(),
-            step.inputs(),
-            step.outputs(),
-            step.activation().name(),
-            step.macs(),
-            step.weight_bytes()
+            [
+                &i,
+                &step.kind().name(),
+                &step.inputs(),
+                &step.outputs(),
+                &step.activation().name(),
+                &step.macs(),
+                &step.weight_bytes(),
+            ],
         )?;
     }
     let plan = model.plan();
@@ -197,12 +215,13 @@ fn cpus_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 /// Nodes that the `numa` file can tell apart.
 const MAX_NODES: usize = 64;
 
+#[inline(never)]
 fn numa_text(network: &SlabArc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(model) = network.model() else {
         return Ok(());
     };
-    let mut weights = [0usize; MAX_NODES];
-    let mut scratch = [0usize; MAX_NODES];
+    let mut weights = [0u32; MAX_NODES];
+    let mut scratch = [0u32; MAX_NODES];
     model.count_nodes(&mut weights, &mut scratch);
     let nodes = weights.iter().zip(scratch.iter()).enumerate();
     for (node, (weights, scratch)) in nodes.take(cpu::nr_nodes()) {

@@ -99,6 +99,8 @@ pub(crate) type Outcome<T = ()> = core::result::Result<T, Failure>;
 
 impl Failure {
     /// A failure with a line made of `args`.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn new(errno: Error, kind: Kind, args: fmt::Arguments<'_>) -> Self {
         let mut line = Line::EMPTY;
         // Writing a line cuts it and does not fail.
@@ -107,6 +109,8 @@ impl Failure {
     }
 
     /// Memory for `what` could not be had.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn memory(what: &str, bytes: usize) -> Self {
         Failure::new(
             ENOMEM,
@@ -116,6 +120,8 @@ impl Failure {
     }
 
     /// What the pure code found wrong; `kind` says in which kind of request.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn from_core(error: neural_core::error::Error, kind: Kind) -> Self {
         let errno = match error.class() {
             Class::Invalid => EINVAL,

@@ -229,6 +229,38 @@ pub(crate) fn limits() -> nnm::Limits {
     }
 }
 
+/// `count` steps that a plan has yet to be made in.
+#[inline(never)]
+fn empty_steps(count: usize) -> Outcome<KVVec<Step>> {
+    let no_memory = |_| Failure::memory("the plan", count);
+    let mut steps = KVVec::with_capacity(count, GFP_KERNEL).map_err(no_memory)?;
+    for _ in 0..count {
+        // From where it lies: a step is too large for the stack.
+        steps
+            .extend_from_slice(&[Step::EMPTY], GFP_KERNEL)
+            .map_err(|_| Failure::memory("the plan", count))?;
+    }
+    Ok(steps)
+}
+
+/// Makes the plan of a model, and packs its weights on their nodes.
+#[inline(never)]
+fn prepare(
+    file: &nnm::Model<'_>,
+    spread: Spread,
+    steps: &mut [Step],
+    plan: &mut Plan,
+) -> Outcome<NodeBuf> {
+    *plan = file
+        .plan(steps)
+        .map_err(|error| Failure::from_core(error, Kind::Model))?;
+    let mut weights = NodeBuf::new(plan.weight_bytes, spread.weights())
+        .map_err(|_| Failure::memory("weights", plan.weight_bytes))?;
+    file.pack(steps, plan, weights.as_mut_slice())
+        .map_err(|error| Failure::from_core(error, Kind::Model))?;
+    Ok(weights)
+}
+
 impl Model {
     /// Makes a model of a file that was parsed.
     pub(crate) fn new(
@@ -236,14 +268,9 @@ impl Model {
         spread: Spread,
         generation: u32,
     ) -> Outcome<SlabArc<Self>> {
-        let refuse = |error| Failure::from_core(error, Kind::Model);
-        let mut steps = KVVec::from_elem(Step::EMPTY, file.step_count(), GFP_KERNEL)
-            .map_err(|_| Failure::memory("the plan", file.step_count()))?;
-        let plan = file.plan(&mut steps).map_err(refuse)?;
-        let mut weights = NodeBuf::new(plan.weight_bytes, spread.weights())
-            .map_err(|_| Failure::memory("weights", plan.weight_bytes))?;
-        file.pack(&steps, &plan, weights.as_mut_slice())
-            .map_err(refuse)?;
+        let mut steps = empty_steps(file.step_count())?;
+        let mut plan = Plan::default();
+        let weights = prepare(file, spread, &mut steps, &mut plan)?;
         let parts = Parts {
             plan,
             steps,
@@ -357,7 +384,7 @@ impl Model {
     }
 
     /// Pages on each node: of the weights, and of the scratch memory of idle slots.
-    pub(crate) fn count_nodes(&self, weights: &mut [usize], scratch: &mut [usize]) {
+    pub(crate) fn count_nodes(&self, weights: &mut [u32], scratch: &mut [u32]) {
         self.weights.count_nodes(weights);
         match &self.scratch {
             Scratch::Cpu(slots) => slots.count_nodes(scratch),

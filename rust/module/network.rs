@@ -204,16 +204,17 @@ pub(crate) fn default_spread() -> Spread {
 
 impl Network {
     /// A network of the given model file. Context: task, may sleep.
+    #[inline(never)]
     pub(crate) fn new(id: u32, name: Name, file: &nnm::Model<'_>) -> Outcome<SlabArc<Self>> {
         let settings = default_settings();
         check_node(&settings)?;
         let spread = spread_of(settings.numa_policy, settings.numa_node);
         let model = Model::new(file, spread, 1)?;
-        let plan = *model.plan();
+        let (input_bytes, output_bytes) = (model.plan().input_bytes, model.plan().output_bytes);
         let cache = PredictionCache::new(
             settings.cache_size,
-            plan.input_bytes,
-            plan.output_bytes,
+            input_bytes,
+            output_bytes,
             spread.weights(),
         )?;
         let no_memory = |_| Failure::memory("a network", core::mem::size_of::<Self>());
@@ -223,8 +224,8 @@ impl Network {
                 spread.weights().node(),
                 pin_init!(Network {
                     id,
-                    input_bytes: plan.input_bytes,
-                    output_bytes: plan.output_bytes,
+                    input_bytes,
+                    output_bytes,
                     ports: model.ports,
                     name,
                     tuning: Tuning {

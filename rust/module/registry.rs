@@ -235,17 +235,29 @@ fn new_id() -> Outcome<u32> {
 }
 
 fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<SlabArc<Network>> {
+    let network = make(name, bytes)?;
+    add(&network)?;
+    Ok(network)
+}
+
+/// Makes a network that nobody can find yet.
+#[inline(never)]
+fn make(name: Option<Name>, bytes: &[u8]) -> Outcome<SlabArc<Network>> {
     let file = parse(bytes)?;
     let name = match name {
         Some(name) => name,
         None => Name::new(file.name().as_bytes())?,
     };
     refuse_taken(&name)?;
-    let network = Network::new(new_id()?, name, &file)?;
+    Network::new(new_id()?, name, &file)
+}
 
+/// Lets others find a network.
+#[inline(never)]
+fn add(network: &SlabArc<Network>) -> Outcome {
     let mut lifecycle = LIFECYCLE.lock();
     // Others may have come first meanwhile.
-    refuse_taken(&name)?;
+    refuse_taken(&network.name)?;
     let mut networks = copy_of(TABLE.get().as_deref(), 1)?;
     if networks.len() >= MAX_NETWORKS {
         return Err(failure!(
@@ -262,11 +274,12 @@ fn try_load(name: Option<Name>, bytes: &[u8]) -> Outcome<SlabArc<Network>> {
     drop(TABLE.replace(Some(table_of(networks)?)));
     let lifecycle = &mut *lifecycle;
     if let Some(root) = &lifecycle.root {
-        add_dir(&mut lifecycle.dirs, root, &network);
+        add_dir(&mut lifecycle.dirs, root, network);
     }
-    Ok(network)
+    Ok(())
 }
 
+#[inline(never)]
 fn parse(bytes: &[u8]) -> Outcome<nnm::Model<'_>> {
     nnm::parse_pausing(bytes, &model::limits(), nnm::Pause(&cpu::pause))
         .map_err(|error| Failure::from_core(error, Kind::Model))
@@ -291,7 +304,7 @@ pub(crate) fn unload(name: &Name) -> Outcome<u32> {
         // With the sum, so that nobody counts the network twice or not at all.
         let mut notes = NOTES.lock();
         drop(TABLE.replace(Some(table)));
-        notes.gone.merge(&network.take_counts());
+        network.take_counts(&mut notes.gone);
     }
     let at = lifecycle.dirs.iter().position(|(id, _)| *id == network.id);
     // Waits for who reads the files, who need `NOTES` or `control` only.
@@ -346,14 +359,14 @@ pub(crate) fn load_list(list: &CStr) -> Outcome {
 /// Moves the statistics of a network, which starts anew or goes, to the sum over all.
 pub(crate) fn retire(network: &Network) {
     let mut notes = NOTES.lock();
-    notes.gone.merge(&network.take_counts());
+    network.take_counts(&mut notes.gone);
 }
 
 /// Statistics of all networks, those included that are gone.
 pub(crate) fn total() -> Snapshot {
     let notes = NOTES.lock();
     let mut total = notes.gone;
-    for_each(|network| total.merge(&network.snapshot()));
+    for_each(|network| network.add_counts(&mut total));
     let (now, peak) = buf::usage();
     total.memory_bytes = now;
     total.memory_peak_bytes = peak;

@@ -45,6 +45,7 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 impl<'a> Change<'a> {
     /// Reads lines of the form `key value`. Errors: `EINVAL` or `ERANGE` and which line is wrong.
+    #[inline(never)]
     pub(crate) fn parse(text: &'a [u8]) -> Outcome<Self> {
         let mut change = Change {
             text,

@@ -219,24 +219,6 @@ impl Snapshot {
         }
     }
 
-    /// Adds what another snapshot counts; memory is left as it is.
-    pub fn merge(&mut self, other: &Snapshot) {
-        let sums = [
-            (&mut self.predictions, other.predictions),
-            (&mut self.batches, other.batches),
-            (&mut self.cache_hits, other.cache_hits),
-            (&mut self.cache_misses, other.cache_misses),
-            (&mut self.cache_expired, other.cache_expired),
-            (&mut self.simd_ops, other.simd_ops),
-            (&mut self.total_ns, other.total_ns),
-        ];
-        let errors = self.errors.iter_mut().zip(other.errors);
-        let histogram = self.histogram.iter_mut().zip(other.histogram);
-        for (sum, more) in sums.into_iter().chain(errors).chain(histogram) {
-            *sum = sum.wrapping_add(more);
-        }
-    }
-
     /// Counts an error of the kind `NEURAL_ERR_*`; other numbers count nothing.
     pub fn count_error(&mut self, kind: usize) {
         if let Some(sum) = self.errors.get_mut(kind) {

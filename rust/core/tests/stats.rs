@@ -71,35 +71,26 @@ fn everything_that_is_counted_shows() {
     assert_eq!(snapshot(&counters), want);
     assert_eq!((want.average_ns(), want.hit_rate_e4()), (1366, 3333));
 
-    let mut twice = want;
-    twice.add(&counters);
-    let mut merged = Snapshot {
+    // Into what counts already, and holds memory.
+    let mut sum = Snapshot {
         memory_bytes: 5,
         memory_peak_bytes: 6,
         ..want
     };
-    merged.merge(&Snapshot {
-        memory_bytes: 100,
-        memory_peak_bytes: 100,
+    sum.add(&counters);
+    let mut taken = Snapshot {
+        memory_bytes: 5,
+        memory_peak_bytes: 6,
         ..want
-    });
-    assert_eq!(
-        merged,
-        Snapshot {
-            memory_bytes: 5,
-            memory_peak_bytes: 6,
-            ..twice
-        }
-    );
-    merged.count_error(5);
-    merged.count_error(6);
-    assert_eq!(merged.errors, [2, 4, 6, 8, 10, 13]);
-
-    let before = snapshot(&counters);
-    let mut taken = Snapshot::default();
+    };
     taken.take(&counters);
-    assert_eq!(taken, before);
-    assert_eq!(snapshot(&counters), Snapshot::default());
+    assert_eq!(taken, sum);
+    assert_eq!(sum.predictions, 2 * want.predictions);
+    assert_eq!((sum.memory_bytes, sum.memory_peak_bytes), (5, 6));
+    assert_eq!(snapshot(&counters), Snapshot::ZERO);
+    sum.count_error(5);
+    sum.count_error(6);
+    assert_eq!(sum.errors, [2, 4, 6, 8, 10, 13]);
 }
 
 #[test]
@@ -122,8 +113,10 @@ fn nothing_divides_by_zero_or_overflows() {
         ..zero
     };
     assert_eq!(full.average_ns(), 1);
+    let counters = Counters::NEW;
+    counters.record_hit(u64::MAX);
     let mut sum = full;
-    sum.merge(&full);
+    sum.add(&counters);
     for e4 in [0, 1, 5000, 9990, 10_000, 10_001, u32::MAX] {
         full.percentile_ns(e4);
     }

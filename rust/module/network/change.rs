@@ -78,6 +78,7 @@ impl Network {
         Ok(())
     }
 
+    #[inline(never)]
     fn apply(&self, change: &Change<'_>) -> Outcome {
         let mut control = self.control.lock();
         if !control.own_timeout {

@@ -64,14 +64,20 @@ impl Network {
         snapshot.predictions
     }
 
-    /// Moves what was counted to the caller; called by the registry, which keeps the sum.
-    pub(crate) fn take_counts(&self) -> Snapshot {
-        self.counters.take()
+    /// Moves what was counted to `sum`; called by the registry, which keeps it.
+    pub(crate) fn take_counts(&self, sum: &mut Snapshot) {
+        self.counters.take(sum);
+    }
+
+    /// Adds what was counted to `sum`.
+    pub(crate) fn add_counts(&self, sum: &mut Snapshot) {
+        self.counters.add_to(sum);
     }
 
     /// The statistics.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.counters.snapshot();
+        let mut snapshot = Snapshot::ZERO;
+        self.counters.add_to(&mut snapshot);
         self.note_memory(0);
         snapshot.memory_bytes = self.memory() as u64;
         snapshot.memory_peak_bytes = self.memory_peak.load(Relaxed);

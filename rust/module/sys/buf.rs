@@ -175,7 +175,7 @@ impl NodeBuf {
     }
 
     /// Adds the number of pages on each node to `counts`, as the kernel's page structures say.
-    pub(crate) fn count_nodes(&self, counts: &mut [usize]) {
+    pub(crate) fn count_nodes(&self, counts: &mut [u32]) {
         for &page in self.pages.0.iter() {
             // SAFETY: The page is ours.
             let node = unsafe { ffi::neural_shim_page_to_nid(page) };

@@ -19,11 +19,12 @@ use super::{
 /// The slab cache of the blocks.
 pub(crate) static COUNTERS: SlabCache<Counters> = SlabCache::new();
 
+/// For a CPU number without a block, which does not occur.
+static SPARE: Counters = Counters::NEW;
+
 /// Counters for each possible CPU.
 pub(crate) struct PerCpuCounters {
     blocks: KVec<Option<SlabBox<Counters>>>,
-    /// For a CPU number without a block, which does not occur.
-    spare: Counters,
 }
 
 impl PerCpuCounters {
@@ -38,27 +39,22 @@ impl PerCpuCounters {
             };
             blocks.push(block, GFP_KERNEL)?;
         }
-        Ok(PerCpuCounters {
-            blocks,
-            spare: Counters::NEW,
-        })
+        Ok(PerCpuCounters { blocks })
     }
 
     /// The block of a CPU: of the one that the caller runs on, to be quick. Any context.
     pub(crate) fn of(&self, cpu: usize) -> &Counters {
         match self.blocks.get(cpu) {
             Some(Some(block)) => block,
-            _ => &self.spare,
+            _ => &SPARE,
         }
     }
 
-    /// The sum over all CPUs, which are zero afterwards.
-    pub(crate) fn take(&self) -> Snapshot {
-        let mut sum = Snapshot::default();
+    /// Moves the counters of all CPUs, which are zero afterwards, to `sum`.
+    pub(crate) fn take(&self, sum: &mut Snapshot) {
         for block in self.blocks.iter().flatten() {
             sum.take(block);
         }
-        sum
     }
 
     /// Bytes of memory.
@@ -66,12 +62,10 @@ impl PerCpuCounters {
         self.blocks.iter().flatten().count() * core::mem::size_of::<Counters>()
     }
 
-    /// The sum over all CPUs.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut sum = Snapshot::default();
+    /// Adds the counters of all CPUs to `sum`.
+    pub(crate) fn add_to(&self, sum: &mut Snapshot) {
         for block in self.blocks.iter().flatten() {
             sum.add(block);
         }
-        sum
     }
 }

@@ -105,7 +105,7 @@ impl CpuScratch {
     }
 
     /// Adds the number of pages on each node to `counts`.
-    pub(crate) fn count_nodes(&self, counts: &mut [usize]) {
+    pub(crate) fn count_nodes(&self, counts: &mut [u32]) {
         self.memory
             .iter()
             .flatten()

@@ -6,6 +6,7 @@
 
 use kernel::{
     ioctl,
+    prelude::*,
     transmute::{
         AsBytes,
         FromBytes, //
@@ -16,7 +17,7 @@ macro_rules! abi {
     ($($(#[$meta:meta])* struct $name:ident[$size:literal] { $($field:ident: $type:ty,)* })*) => {$(
         $(#[$meta])*
         #[repr(C)]
-        #[derive(Clone, Copy)]
+        #[derive(Clone, Copy, Zeroable)]
         pub(crate) struct $name {
             $(#[allow(missing_docs)] pub(crate) $field: $type,)*
         }

@@ -70,15 +70,17 @@ impl Model<'_> {
         for (i, step) in steps.iter_mut().enumerate() {
             let index = i.wrapping_sub(usize::from(copies));
             let fault = || Error::model(Place::Op(0), Fault::Mismatch);
-            *step = if copies && i == 0 {
-                self.copy_step(0, self.input_tensor()).ok_or_else(fault)?
+            *step = Step::EMPTY;
+            if copies && i == 0 {
+                self.copy_step(0, self.input_tensor(), step)
+                    .ok_or_else(fault)?
             } else if index >= self.op_count() {
-                self.copy_step(last, self.output_tensor())
+                self.copy_step(last, self.output_tensor(), step)
                     .ok_or_else(fault)?
             } else {
                 // CAST: at most MAX_OPS.
                 let op = index as u32;
-                self.op_step(op, &mut plan)
+                self.op_step(op, &mut plan, step)
                     .ok_or(Error::model(Place::Op(op), Fault::Mismatch))?
             };
         }
@@ -108,51 +110,50 @@ impl Model<'_> {
     }
 
     /// The step that makes biased codes of the input, or codes of the output.
-    fn copy_step(&self, op: u32, tensor: u32) -> Option<Step> {
+    fn copy_step(&self, op: u32, tensor: u32, step: &mut Step) -> Option<()> {
         let elements = u32::try_from(self.tensor(tensor)?.elements()).ok()?;
-        Some(Step {
-            kind: OpKind::Reshape,
-            dtype: self.dtype(),
-            inputs: elements,
-            outputs: elements,
-            macs: u64::from(elements),
-            work: match self.dtype() {
-                DType::F32 => Work::Float(Float::Copy),
-                _ => Work::Int8(Int8::Flip),
-            },
-            op,
-            tensor,
-            ..Step::EMPTY
-        })
+        step.kind = OpKind::Reshape;
+        step.dtype = self.dtype();
+        step.inputs = elements;
+        step.outputs = elements;
+        step.macs = u64::from(elements);
+        step.work = match self.dtype() {
+            DType::F32 => Work::Float(Float::Copy),
+            _ => Work::Int8(Int8::Flip),
+        };
+        step.op = op;
+        step.tensor = tensor;
+        Some(())
     }
 
     /// The step of an operation, with a place for its constants, but none for its tensors yet.
-    fn op_step(&self, index: u32, plan: &mut Plan) -> Option<Step> {
+    ///
+    /// In place: a step is large, and kernel stacks are small.
+    #[inline(never)]
+    fn op_step(&self, index: u32, plan: &mut Plan, step: &mut Step) -> Option<()> {
         let op = self.op(index)?;
         let [x, ..] = op.inputs;
         let (x, y) = (self.tensor(x)?, self.tensor(op.output)?);
         let mut builder = Builder { plan, temp: 0 };
-        let work = match x.dtype {
-            DType::Q16 => DenseQ16::plan(self, &op, &mut builder)?,
-            DType::F32 => Float::plan(self, &op, &mut builder)?,
-            _ => Int8::plan(self, &op, &mut builder)?,
-        };
+        let work = &mut step.work;
+        match x.dtype {
+            DType::Q16 => put(work, || DenseQ16::plan(self, &op, &mut builder))?,
+            DType::F32 => put(work, || Float::plan(self, &op, &mut builder))?,
+            _ => put(work, || Int8::plan(self, &op, &mut builder))?,
+        }
         let temp = builder.temp;
         let elements = |tensor: &Tensor| u32::try_from(tensor.elements()).ok();
-        Some(Step {
-            kind: op.kind,
-            dtype: x.dtype,
-            activation: op.activation,
-            inputs: elements(&x)?,
-            outputs: elements(&y)?,
-            macs: self.op_macs(&op)?,
-            weight_bytes: self.op_weight_bytes(&op),
-            temp: self.slot_of(x.dtype, temp)?,
-            work,
-            op: index,
-            tensor: op.output,
-            ..Step::EMPTY
-        })
+        step.kind = op.kind;
+        step.dtype = x.dtype;
+        step.activation = op.activation;
+        step.inputs = elements(&x)?;
+        step.outputs = elements(&y)?;
+        step.macs = self.op_macs(&op)?;
+        step.weight_bytes = self.op_weight_bytes(&op);
+        step.temp = self.slot_of(x.dtype, temp)?;
+        step.op = index;
+        step.tensor = op.output;
+        Some(())
     }
 
     /// Bytes of the constants of an operation.
@@ -274,6 +275,13 @@ impl Plan {
         }
         Some(())
     }
+}
+
+/// Calls what plans the work of one element type, in a stack frame of its own.
+#[inline(never)]
+fn put(work: &mut Work, plan: impl FnOnce() -> Option<Work>) -> Option<()> {
+    *work = plan()?;
+    Some(())
 }
 
 /// The lowest place that nothing holds which step `now` or a later one reads.
