@@ -13,6 +13,7 @@ use crate::fixed::ELEMENT_BYTES;
 use crate::int8::{panel_rows, LANES, PANEL};
 
 /// What becomes of an element; the codes are those of model files.
+#[repr(u32)]
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Function {
     /// `x`.
@@ -71,9 +72,9 @@ impl Function {
     ];
 
     /// The code in model files.
-    pub fn code(self) -> u32 {
-        // CAST: 16 of them.
-        Self::ALL.iter().position(|&f| f == self).unwrap_or(0) as u32
+    pub const fn code(self) -> u32 {
+        // CAST: they are numbered in the order of their codes.
+        self as u32
     }
 
     /// The function of a code.
@@ -102,7 +103,8 @@ pub struct Act {
 /// `y[.., r] = act(bias[r] + sum over s, i: x[.. + offsets[s] + 4 i] * w[r, s, i])`, summed in any order.
 ///
 /// Packed weights: panels of 64 rows, the last one of 16, 32, 48 or 64. In a panel of `R` rows stand,
-/// for each segment, `k` groups of `R` weights, one of each row. Rows that pad `n` are 0.
+/// for each segment, `k` groups of `R` weights, one of each row. Rows that pad `n` are 0. Few rows
+/// would be mostly padding: see [`by_row`].
 #[derive(Debug)]
 pub struct Gemm<'a> {
     /// Input.
@@ -129,6 +131,8 @@ pub struct Gemm<'a> {
     pub offsets: &'a [u8],
     /// Packed weights.
     pub w: &'a [u8],
+    /// Whether the weights are `w[n, segments, k]` as they are; at most [`FEW`] rows.
+    pub by_row: bool,
     /// Biases, as many as rows rounded up to [`LANES`].
     pub bias: &'a [u8],
     /// What becomes of the sums.
@@ -169,6 +173,17 @@ pub struct Depthwise<'a> {
     pub act: Act,
 }
 
+/// A function of each element.
+#[derive(Debug)]
+pub struct Map<'a> {
+    /// Input.
+    pub x: &'a [u8],
+    /// Output, overwritten; as many as `x` has.
+    pub y: &'a mut [u8],
+    /// What becomes of an element.
+    pub act: Act,
+}
+
 /// What is done with two operands.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Operator {
@@ -193,6 +208,19 @@ pub struct Binary<'a> {
     pub y: &'a mut [u8],
     /// What becomes of the results.
     pub act: Act,
+}
+
+/// Mean over the rows of `x[rows, n]`.
+#[derive(Debug)]
+pub struct Mean<'a> {
+    /// Input.
+    pub x: &'a [u8],
+    /// Output, `n` elements, overwritten.
+    pub y: &'a mut [u8],
+    /// Rows, at least one.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
 }
 
 /// Softmax or its logarithm, over each row of `x[rows, n]`.
@@ -230,15 +258,17 @@ pub struct Norm<'a> {
 /// Attention of `heads` heads of `d` elements: `y = softmax(scale q k^T) v` for each head.
 #[derive(Debug)]
 pub struct Attention<'a> {
-    /// Queries `[t, heads * d]`.
+    /// Queries, `t` rows of `heads * d` elements.
     pub q: &'a [u8],
-    /// Keys `[s, heads * d]`.
+    /// Keys, `s` rows.
     pub k: &'a [u8],
-    /// Values `[s, heads * d]`.
+    /// Values, `s` rows.
     pub v: &'a [u8],
-    /// Output `[t, heads * d]`, overwritten.
+    /// Output, `t` rows, overwritten.
     pub y: &'a mut [u8],
-    /// `[t, s]` elements for the weights of a head.
+    /// Bytes from a row of each of them to the next one.
+    pub row: usize,
+    /// As many elements as [`attention_elements`] says, overwritten.
     pub temp: &'a mut [u8],
     /// Queries.
     pub t: usize,
@@ -252,6 +282,17 @@ pub struct Attention<'a> {
     pub causal: bool,
     /// The bits of the scale.
     pub scale: u32,
+}
+
+/// Queries of an [`Attention`] whose scores are held at a time.
+pub const ATTENTION_ROWS: usize = 6;
+
+/// Elements of [`Attention::temp`]: the scores, and the keys of a head once more, transposed.
+pub const fn attention_elements(s: usize, d: usize) -> Option<usize> {
+    match ATTENTION_ROWS.checked_add(d) {
+        Some(rows) => s.checked_mul(rows),
+        None => None,
+    }
 }
 
 /// The gates of a long short-term memory: `gates[4 h]` in the order input, forget, cell, output.
@@ -318,10 +359,23 @@ pub struct Pool<'a> {
     pub greatest: bool,
 }
 
+/// The most rows of a matrix that are not packed.
+pub const FEW: usize = 8;
+
+/// Whether the rows of a matrix stay as they are, [`Gemm::by_row`].
+pub const fn by_row(n: usize) -> bool {
+    n <= FEW
+}
+
 /// Bytes of the packed weights of a [`Gemm`].
 pub const fn packed_gemm_bytes(n: usize, segments: usize, k: usize) -> Option<usize> {
-    let Some(rows) = n.checked_next_multiple_of(LANES) else {
-        return None;
+    let rows = if by_row(n) {
+        n
+    } else {
+        match n.checked_next_multiple_of(LANES) {
+            Some(rows) => rows,
+            None => return None,
+        }
     };
     let Some(row) = segments.checked_mul(k) else {
         return None;
@@ -351,6 +405,15 @@ pub fn pack_columns(
     out.fill(0);
     let bytes = |elements: usize| elements.saturating_mul(ELEMENT_BYTES);
     let row_bytes = bytes(columns).max(1);
+    if by_row(n) {
+        let rows = weights.chunks_exact(row_bytes);
+        for (to, row) in out.chunks_exact_mut(bytes(k).max(1)).zip(rows) {
+            if let Some(used) = row.get(bytes(from)..).and_then(|row| row.get(..to.len())) {
+                to.copy_from_slice(used);
+            }
+        }
+        return;
+    }
     let mut out = out;
     let panels = weights.chunks(row_bytes.saturating_mul(PANEL));
     for (panel, top) in panels.zip((0..n).step_by(PANEL)) {

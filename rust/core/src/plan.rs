@@ -410,14 +410,14 @@ pub trait Kernels {
     }
 
     /// A function of each number. `false`: not here, not now.
-    fn map_f32(&self, act: numbers::Act, x: &[u8], y: &mut [u8]) -> bool {
-        let _ = (act, x, y);
+    fn map_f32(&self, args: numbers::Map<'_>) -> bool {
+        let _ = args;
         false
     }
 
-    /// Mean over the rows of `x[rows, n]`. `false`: not here, not now.
-    fn mean_f32(&self, x: &[u8], rows: usize, n: usize, y: &mut [u8]) -> bool {
-        let _ = (x, rows, n, y);
+    /// Mean over rows of numbers. `false`: not here, not now.
+    fn mean_f32(&self, args: numbers::Mean<'_>) -> bool {
+        let _ = args;
         false
     }
 

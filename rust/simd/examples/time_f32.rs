@@ -4,9 +4,9 @@
 //! `cargo run --release -p neural_simd --example time_f32`. The last column is what plain C with
 //! AVX-512 took on one machine (AMD EPYC, family 26): a hint of the order, no more.
 
-use neural_simd::f32::{
-    op, Act, Attention, Cosine, Gemm, Lstm, Map, Norm, Positions, Rows, RowsMut, Softmax,
-    ATTENTION_ROWS,
+use neural_core::float::{
+    attention_elements, by_row, packed_gemm_bytes, Act, Attention, Cosine, Function, Gemm,
+    LstmCell, Map, Norm, Softmax,
 };
 use neural_simd::{Features, Isa, Set};
 use std::time::Instant;
@@ -32,22 +32,17 @@ impl Bytes {
         &self.all[self.start..]
     }
 
+    /// The first `n` elements.
+    fn head(&self, n: usize) -> &[u8] {
+        &self.get()[..n * 4]
+    }
+
     fn get_mut(&mut self) -> &mut [u8] {
         &mut self.all[self.start..]
     }
 
-    fn rows(&self, n: usize) -> Rows<'_> {
-        Rows {
-            bytes: self.get(),
-            row: n * 4,
-        }
-    }
-
-    fn rows_mut(&mut self, n: usize) -> RowsMut<'_> {
-        RowsMut {
-            bytes: self.get_mut(),
-            row: n * 4,
-        }
+    fn head_mut(&mut self, n: usize) -> &mut [u8] {
+        &mut self.get_mut()[..n * 4]
     }
 }
 
@@ -72,18 +67,18 @@ fn best(mut call: impl FnMut()) -> f64 {
 struct Dense {
     n: usize,
     k: usize,
-    act: u32,
+    act: Function,
     w: Bytes,
     bias: Bytes,
 }
 
 impl Dense {
-    fn new(n: usize, k: usize, act: u32) -> Self {
+    fn new(n: usize, k: usize, act: Function) -> Self {
         Self {
             n,
             k,
             act,
-            w: Bytes::new(n.next_multiple_of(16) * k),
+            w: Bytes::new(packed_gemm_bytes(n, 1, k).unwrap_or(0) / 4),
             bias: Bytes::new(n.next_multiple_of(16)),
         }
     }
@@ -96,14 +91,16 @@ impl Dense {
             y: y.get_mut(),
             y_row: self.n * 4,
             y_outer: 0,
-            positions: Positions { m, outer: 1 },
+            m,
+            outer: 1,
             n: self.n,
             k: self.k,
             offsets: &[0; 4],
             w: self.w.get(),
+            by_row: by_row(self.n),
             bias: self.bias.get(),
             act: Act {
-                op: self.act,
+                function: self.act,
                 slope: 0,
             },
         });
@@ -114,7 +111,7 @@ impl Dense {
 fn chain(set: &Set, m: usize, sizes: &[usize]) -> f64 {
     let layers: Vec<Dense> = sizes
         .windows(2)
-        .map(|s| Dense::new(s[1], s[0], op::RELU))
+        .map(|s| Dense::new(s[1], s[0], Function::Relu))
         .collect();
     let mut values: Vec<Bytes> = sizes.iter().map(|n| Bytes::new(m * n)).collect();
     best(|| {
@@ -126,17 +123,15 @@ fn chain(set: &Set, m: usize, sizes: &[usize]) -> f64 {
 }
 
 fn lstm(set: &Set, x: usize, n: usize) -> f64 {
-    let gates = Dense::new(4 * n, x + n, op::NONE);
+    let gates = Dense::new(4 * n, x + n, Function::None);
     let (input, mut sums) = (Bytes::new(x + n), Bytes::new(4 * n));
     let (mut c, mut h) = (Bytes::new(n), Bytes::new(n));
     best(|| {
         gates.run(set, 1, &input, &mut sums);
-        let done = set.lstm_f32(&mut Lstm {
-            gates: sums.rows(4 * n),
-            c: c.rows_mut(n),
-            h: h.rows_mut(n),
-            rows: 1,
-            n,
+        let done = set.lstm_f32(&mut LstmCell {
+            gates: sums.get(),
+            c: c.head_mut(n),
+            h: h.head_mut(n),
         });
         assert!(done, "refused");
     })
@@ -146,13 +141,11 @@ fn cosine(set: &Set, rows: usize, n: usize) -> f64 {
     let (key, x, mut y) = (Bytes::new(n), Bytes::new(rows * n), Bytes::new(rows));
     best(|| {
         let done = set.cosine_f32(&mut Cosine {
-            key: key.get(),
-            x: x.rows(n),
-            y: y.get_mut(),
-            rows,
-            n,
+            x: key.get(),
+            rows: x.get(),
+            y: y.head_mut(rows),
+            d: n,
             eps: 0,
-            scale: 1f32.to_bits(),
         });
         assert!(done, "refused");
     })
@@ -162,26 +155,21 @@ fn attention(set: &Set, tokens: usize, heads: usize, dim: usize) -> f64 {
     let all = heads * dim;
     let [q, k, v] = [0; 3].map(|_| Bytes::new(tokens * all));
     let mut y = Bytes::new(tokens * all);
-    let mut scratch = Bytes::new(tokens * (ATTENTION_ROWS + dim));
+    let mut temp = Bytes::new(attention_elements(tokens, dim).unwrap_or(0));
     best(|| {
         let done = set.attention_f32(&mut Attention {
-            q: q.rows(all),
-            q_head: dim * 4,
-            k: k.rows(all),
-            k_head: dim * 4,
-            v: v.rows(all),
-            v_head: dim * 4,
-            y: y.rows_mut(all),
-            y_head: dim * 4,
-            queries: tokens,
-            tokens,
-            dim,
-            v_dim: dim,
+            q: q.get(),
+            k: k.get(),
+            v: v.get(),
+            y: y.get_mut(),
+            row: all * 4,
+            temp: temp.get_mut(),
+            t: tokens,
+            s: tokens,
             heads,
-            group: 1,
-            scale: 0.2f32.to_bits(),
+            d: dim,
             causal: false,
-            scratch: scratch.get_mut(),
+            scale: 0.2f32.to_bits(),
         });
         assert!(done, "refused");
     })
@@ -191,14 +179,12 @@ fn norm(set: &Set, rows: usize, n: usize) -> f64 {
     let (x, gamma, mut y) = (Bytes::new(rows * n), Bytes::new(n), Bytes::new(rows * n));
     best(|| {
         let done = set.norm_f32(&mut Norm {
-            x: Some(x.rows(n)),
-            y: y.rows_mut(n),
-            rows,
+            x: x.get(),
+            y: y.head_mut(rows * n),
             n,
             gamma: gamma.get(),
             beta: Some(gamma.get()),
             eps: 1e-5f32.to_bits(),
-            rms: false,
         });
         assert!(done, "refused");
     })
@@ -208,9 +194,8 @@ fn softmax(set: &Set, rows: usize, n: usize) -> f64 {
     let (x, mut y) = (Bytes::new(rows * n), Bytes::new(rows * n));
     best(|| {
         let done = set.softmax_f32(&mut Softmax {
-            x: Some(x.rows(n)),
-            y: y.rows_mut(n),
-            rows,
+            x: x.get(),
+            y: y.head_mut(rows * n),
             n,
             log: false,
         });
@@ -218,14 +203,13 @@ fn softmax(set: &Set, rows: usize, n: usize) -> f64 {
     })
 }
 
-fn map(set: &Set, n: usize, code: u32) -> f64 {
+fn map(set: &Set, n: usize, function: Function) -> f64 {
     let (x, mut y) = (Bytes::new(n), Bytes::new(n));
     best(|| {
         let done = set.map_f32(&mut Map {
-            x: Some(x.get()),
-            y: y.get_mut(),
-            n,
-            act: Act { op: code, slope: 0 },
+            x: x.head(n),
+            y: y.head_mut(n),
+            act: Act { function, slope: 0 },
         });
         assert!(done, "refused");
     })
@@ -271,9 +255,9 @@ const CASES: &[Case] = &[
     ),
     ("layer norm 32x256", |s| norm(s, 32, 256), "-"),
     ("softmax 32x32", |s| softmax(s, 32, 32), "-"),
-    ("sigmoid 1024", |s| map(s, 1024, op::SIGMOID), "-"),
-    ("tanh 1024", |s| map(s, 1024, op::TANH), "-"),
-    ("gelu 1024", |s| map(s, 1024, op::GELU), "-"),
+    ("sigmoid 1024", |s| map(s, 1024, Function::Sigmoid), "-"),
+    ("tanh 1024", |s| map(s, 1024, Function::Tanh), "-"),
+    ("gelu 1024", |s| map(s, 1024, Function::Gelu), "-"),
 ];
 
 fn main() {

@@ -53,7 +53,8 @@ pub mod op {
 /// `act(bias[r] + sum over s, i: x[..][i] w[r, s, i])`.
 ///
 /// Packed weights: panels of 64 rows, the last one of 16, 32, 48 or 64 (zeros pad `n`). A panel of `R`
-/// rows holds, segment by segment, `k` groups of `R` weights, one of each row.
+/// rows holds, segment by segment, `k` groups of `R` weights, one of each row. By row: `w[n][segments
+/// k]`, at most [`FEW`] rows.
 ///
 /// Up to 64 bytes behind the used part of `x` are read, never used.
 #[repr(C)]
@@ -83,8 +84,10 @@ pub struct GemmF32 {
     pub segments: usize,
     /// Where the segments start, `u32`, in bytes.
     pub offsets: *const u8,
-    /// Packed weights.
+    /// Weights.
     pub w: *const u8,
+    /// 1 if they lie row by row.
+    pub by_row: u32,
     /// Biases, as many as `n` rounded up to 16.
     pub bias: *const u8,
     /// What becomes of a sum, see [`op`].
@@ -92,6 +95,9 @@ pub struct GemmF32 {
     /// The bits of the slope of [`op::LEAKY`] and [`op::ELU`].
     pub slope: u32,
 }
+
+/// The most rows that lie row by row.
+pub const FEW: usize = 8;
 
 /// `y[i] = op(x[i])`. `y` may be `x`.
 #[repr(C)]
@@ -117,17 +123,9 @@ pub mod binary {
     pub const SUB: u32 = 1;
     /// `a * b`.
     pub const MUL: u32 = 2;
-    /// `a / b`.
-    pub const DIV: u32 = 3;
-    /// The greater one; NaN if one is.
-    pub const MAX: u32 = 4;
-    /// The lesser one; NaN if one is.
-    pub const MIN: u32 = 5;
-    /// How many there are.
-    pub const COUNT: u32 = 6;
 }
 
-/// `y[r][i] = op(a[r][i], b[i])`. `y` may be `a`.
+/// `y[r][i] = act(op(a[r][i], b[i]))`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct BinaryF32 {
@@ -143,6 +141,10 @@ pub struct BinaryF32 {
     pub n: usize,
     /// What to do, see [`binary`].
     pub op: u32,
+    /// What becomes of a result, see [`op`].
+    pub act: u32,
+    /// The bits of the slope of [`op::LEAKY`] and [`op::ELU`].
+    pub slope: u32,
 }
 
 /// `y[r][i] = (x[r][i] - shift[i]) * factor[i]`: normalisation by mean and deviation, or by minimum
@@ -164,7 +166,7 @@ pub struct AffineF32 {
     pub n: usize,
 }
 
-/// `y[r][i] = e^x[r][i] / sum over j: e^x[r][j]`, or its logarithm. `y` may be `x`.
+/// `y[r][i] = e^x[r][i] / sum over j: e^x[r][j]`, or its logarithm.
 ///
 /// As the equation says in floating point: a row with NaN or plus infinity, or of minus infinities
 /// only, gives NaN everywhere.
@@ -173,12 +175,8 @@ pub struct AffineF32 {
 pub struct SoftmaxF32 {
     /// Input.
     pub x: *const u8,
-    /// Bytes between rows of the input.
-    pub x_row: usize,
     /// Output.
     pub y: *mut u8,
-    /// Bytes between rows of the output.
-    pub y_row: usize,
     /// Rows.
     pub rows: usize,
     /// Elements of a row.
@@ -188,18 +186,14 @@ pub struct SoftmaxF32 {
 }
 
 /// Layer norm `(x - mean) / sqrt(variance + eps) * gamma + beta`, or RMS norm
-/// `x / sqrt(mean of squares + eps) * gamma + beta`, over each row. `y` may be `x`.
+/// `x / sqrt(mean of squares + eps) * gamma + beta`, over each row.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct NormF32 {
     /// Input.
     pub x: *const u8,
-    /// Bytes between rows of the input.
-    pub x_row: usize,
     /// Output.
     pub y: *mut u8,
-    /// Bytes between rows of the output.
-    pub y_row: usize,
     /// Rows.
     pub rows: usize,
     /// Elements of a row.
@@ -220,8 +214,6 @@ pub struct NormF32 {
 pub struct MeanF32 {
     /// Input.
     pub x: *const u8,
-    /// Bytes between rows.
-    pub x_row: usize,
     /// Output.
     pub y: *mut u8,
     /// Rows, at least one.
@@ -232,55 +224,39 @@ pub struct MeanF32 {
 
 /// One step of an LSTM cell, from the sums of its four gates.
 ///
-/// `c = sigmoid(f) c + sigmoid(i) tanh(g)`, `h = sigmoid(o) tanh(c)`; a row of `gates` holds `i`, `f`,
-/// `g`, `o`, of `n` elements each.
+/// `c = sigmoid(f) c + sigmoid(i) tanh(g)`, `h = sigmoid(o) tanh(c)`; `gates` holds `i`, `f`, `g`, `o`,
+/// of `n` elements each.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct LstmF32 {
     /// Sums of the gates.
     pub gates: *const u8,
-    /// Bytes between rows of the gates.
-    pub gates_row: usize,
     /// Cell state, replaced.
     pub c: *mut u8,
-    /// Bytes between rows of the cell state.
-    pub c_row: usize,
     /// Hidden state, written.
     pub h: *mut u8,
-    /// Bytes between rows of the hidden state.
-    pub h_row: usize,
-    /// Rows: sequences that run side by side.
-    pub rows: usize,
     /// Units.
     pub n: usize,
 }
 
 /// One step of a GRU cell, from the sums of its gates over the input and over the hidden state.
 ///
-/// `r = sigmoid(xr + hr)`, `z = sigmoid(xz + hz)`, `h = (1 - z) tanh(xn + r hn) + z h`; a row of `x`
-/// holds `xr`, `xz`, `xn`, a row of `s` holds `hr`, `hz`, `hn`, of `n` elements each.
+/// `r = sigmoid(xr + hr)`, `z = sigmoid(xz + hz)`, `h = (1 - z) tanh(xn + r hn) + z h`; `x` holds
+/// `xr`, `xz`, `xn`, `s` holds `hr`, `hz`, `hn`, of `n` elements each.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct GruF32 {
     /// Sums over the input.
     pub x: *const u8,
-    /// Bytes between rows of `x`.
-    pub x_row: usize,
     /// Sums over the hidden state.
     pub s: *const u8,
-    /// Bytes between rows of `s`.
-    pub s_row: usize,
     /// Hidden state, replaced.
     pub h: *mut u8,
-    /// Bytes between rows of the hidden state.
-    pub h_row: usize,
-    /// Rows: sequences that run side by side.
-    pub rows: usize,
     /// Units.
     pub n: usize,
 }
 
-/// `y[r] = scale * (key . x[r]) / max(|key| |x[r]|, eps)`.
+/// `y[r] = (key . x[r]) / max(|key| |x[r]|, eps)`.
 ///
 /// With `eps` 0 a row or key of zeros gives NaN, as the equation does.
 #[repr(C)]
@@ -290,8 +266,6 @@ pub struct CosineF32 {
     pub key: *const u8,
     /// What it is compared with.
     pub x: *const u8,
-    /// Bytes between rows.
-    pub x_row: usize,
     /// Output.
     pub y: *mut u8,
     /// Rows.
@@ -300,8 +274,6 @@ pub struct CosineF32 {
     pub n: usize,
     /// The bits of `eps`.
     pub eps: u32,
-    /// The bits of the scale: the key strength of a DNC, or 1.
-    pub scale: u32,
 }
 
 /// `y[i][j] = scale * sum over l: x[i][l] b[l][j]`, or `b[j][l]` if `b` is transposed.
@@ -353,46 +325,28 @@ pub struct TransposeF32 {
 /// Attention: `y = softmax(scale q k^T) v` for each head.
 ///
 /// Query `i` of `queries` sees all `tokens`, or, if `causal`, those up to `i + tokens - queries`; none
-/// gives 0. Heads of the queries share keys and values in groups of `group`.
+/// gives 0. In a row, the heads follow each other.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct AttentionF32 {
     /// Queries.
     pub q: *const u8,
-    /// Bytes between queries.
-    pub q_row: usize,
-    /// Bytes between heads of a query.
-    pub q_head: usize,
     /// Keys.
     pub k: *const u8,
-    /// Bytes between keys.
-    pub k_row: usize,
-    /// Bytes between heads of a key.
-    pub k_head: usize,
     /// Values.
     pub v: *const u8,
-    /// Bytes between values.
-    pub v_row: usize,
-    /// Bytes between heads of a value.
-    pub v_head: usize,
     /// Output.
     pub y: *mut u8,
-    /// Bytes between outputs.
-    pub y_row: usize,
-    /// Bytes between heads of an output.
-    pub y_head: usize,
+    /// Bytes from a row of each of them to the next.
+    pub row: usize,
     /// Queries.
     pub queries: usize,
     /// Keys and values.
     pub tokens: usize,
-    /// Elements of a query and a key.
+    /// Elements of a head.
     pub dim: usize,
-    /// Elements of a value.
-    pub v_dim: usize,
-    /// Heads of the queries.
+    /// Heads.
     pub heads: usize,
-    /// Heads of the queries that share one of the keys.
-    pub group: usize,
     /// The bits of the scale.
     pub scale: u32,
     /// 1 if later tokens are hidden.
@@ -407,7 +361,7 @@ pub const ATTENTION_ROWS: usize = 6;
 /// Depthwise convolution.
 ///
 /// Positions, `x` and `y` are as in [`GemmF32`]: `act(bias[c] + sum over t: x[.. + offsets[t]][c]
-/// w[t][c])`. Weights and biases of a tap are rounded up to 16 channels.
+/// w[t stride + c])`. Weights and biases of a tap are rounded up to 16 channels.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct DepthwiseF32 {
@@ -429,6 +383,8 @@ pub struct DepthwiseF32 {
     pub outer: usize,
     /// Channels.
     pub channels: usize,
+    /// Elements from the weights of a tap to those of the next.
+    pub stride: usize,
     /// Taps of a window.
     pub taps: usize,
     /// Where the taps are, `u32`, in bytes.

@@ -49,6 +49,8 @@ mod f32_vector;
 pub(crate) mod f32_cell;
 #[path = "leaf/f32_dnc.rs"]
 pub(crate) mod f32_dnc;
+#[path = "leaf/f32_few.rs"]
+mod f32_few;
 #[path = "leaf/f32_gemm.rs"]
 pub(crate) mod f32_gemm;
 #[path = "leaf/f32_map.rs"]

@@ -4,8 +4,8 @@
 
 mod f32_common;
 
-use f32_common::{function, near, sets, words, Buf, Random, EPS};
-use neural_simd::f32::{op, Act, Gemm, Positions};
+use f32_common::{act, function, near, sets, words, Buf, Random, EPS};
+use neural_core::float::{self, Function, Gemm};
 use neural_simd::Set;
 
 #[derive(Clone, Copy, Debug)]
@@ -17,21 +17,18 @@ struct Shape {
     k: usize,
     /// Elements between segments, positions and lines.
     gap: usize,
-    op: u32,
+    function: Function,
 }
 
-/// Rows `w[n][k]` as panels.
+/// Weights as the plan packs them.
 fn pack(w: &[f32], n: usize, segments: usize, k: usize) -> Vec<f32> {
-    let mut packed = Vec::new();
-    for first in (0..n).step_by(64) {
-        let rows = (n - first).next_multiple_of(16).min(64);
-        for i in 0..segments * k {
-            for r in first..first + rows {
-                packed.push(if r < n { w[r * segments * k + i] } else { 0.0 });
-            }
-        }
-    }
+    let bytes: Vec<u8> = w.iter().flat_map(|w| w.to_le_bytes()).collect();
+    let mut packed = vec![0; float::packed_gemm_bytes(n, segments, k).unwrap()];
+    float::pack_gemm(&bytes, n, segments * k, &mut packed);
     packed
+        .chunks_exact(4)
+        .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+        .collect()
 }
 
 fn compare(set: &Set, random: &mut Random, shape: Shape) {
@@ -42,7 +39,7 @@ fn compare(set: &Set, random: &mut Random, shape: Shape) {
         segments,
         k,
         gap,
-        op: code,
+        function: code,
     } = shape;
     let offsets: Vec<usize> = (0..segments).map(|s| s * (k + gap)).collect();
     let patch = segments * (k + gap) - gap;
@@ -70,16 +67,15 @@ fn compare(set: &Set, random: &mut Random, shape: Shape) {
             y: by.bytes_mut(),
             y_row: y_row * 4,
             y_outer: y_outer * 4,
-            positions: Positions { m, outer },
+            m,
+            outer,
             n,
             k,
             offsets: &words(&bytes),
             w: bw.bytes(),
+            by_row: float::by_row(n),
             bias: bb.bytes(),
-            act: Act {
-                op: code,
-                slope: slope.to_bits(),
-            },
+            act: act(code, slope),
         }),
         "{shape:?}"
     );
@@ -121,7 +117,7 @@ fn random_shapes() {
                 segments: if i % 2 == 0 { random.range(1, 4) } else { 1 },
                 k: random.range(1, 70),
                 gap: random.range(0, 3),
-                op: i % 10,
+                function: Function::ALL[i % 10],
             };
             compare(&set, &mut random, shape);
         }
@@ -141,7 +137,7 @@ fn every_width_for_one_and_several_positions() {
                     segments: 1,
                     k: 1 + n % 19,
                     gap: 0,
-                    op: op::NONE,
+                    function: Function::None,
                 };
                 compare(&set, &mut random, shape);
             }
@@ -154,7 +150,7 @@ fn every_depth_and_height() {
     let mut random = Random::new(4);
     for set in sets() {
         for k in 1..=70 {
-            for n in [8, 33, 64, 128] {
+            for n in [1, 2, 4, 8, 33, 64, 128] {
                 for m in [1, 1 + k % 70] {
                     let shape = Shape {
                         outer: 1,
@@ -163,7 +159,7 @@ fn every_depth_and_height() {
                         segments: 1 + k % 2,
                         k,
                         gap: 1,
-                        op: op::RELU,
+                        function: Function::Relu,
                     };
                     compare(&set, &mut random, shape);
                 }
@@ -191,16 +187,15 @@ fn one_of_no_number_spoils_its_outputs_only() {
                 y: y.bytes_mut(),
                 y_row: n * 4,
                 y_outer: 0,
-                positions: Positions { m, outer: 1 },
+                m,
+                outer: 1,
                 n,
                 k,
                 offsets: &[0; 4],
                 w: w.bytes(),
+                by_row: false,
                 bias: bias.bytes(),
-                act: Act {
-                    op: op::RELU6,
-                    slope: 0
-                },
+                act: act(Function::Relu6, 0.0),
             }));
             let y = y.get();
             assert!(y[..n].iter().all(|y| y.is_nan()), "{:?}: {y:?}", set.isa());
@@ -225,13 +220,15 @@ fn what_misses_a_slice_is_refused() {
                 y: &mut y,
                 y_row: n * 4,
                 y_outer: 0,
-                positions: Positions { m, outer: 1 },
+                m,
+                outer: 1,
                 n,
                 k: if short == 4 { k + 1 } else { k },
                 offsets: &[0; 4],
                 w: &less(2, 32 * k * 4),
+                by_row: false,
                 bias: &less(3, 32 * 4),
-                act: Act::default(),
+                act: act(Function::None, 0.0),
             });
             assert_eq!(done, short == 5, "buffer {short}");
         }

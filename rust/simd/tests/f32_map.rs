@@ -6,42 +6,38 @@
 
 mod f32_common;
 
-use f32_common::{function, near, sets, Buf, Random};
-use neural_simd::f32::{op, Act, Map};
+use f32_common::{act, function, near, sets, Buf, Random};
+use neural_core::float::{Function, Map};
 use neural_simd::Set;
 
 const SLOPE: f32 = 0.125;
 
-fn map(set: &Set, code: u32, x: &[f32]) -> Vec<f32> {
+fn map(set: &Set, code: Function, x: &[f32]) -> Vec<f32> {
     let mut y = Buf::new(&vec![0.0; x.len()], 0);
     let x = Buf::new(x, 0);
     assert!(set.map_f32(&mut Map {
-        x: Some(x.bytes()),
-        n: x.bytes().len() / 4,
+        x: x.bytes(),
         y: y.bytes_mut(),
-        act: Act {
-            op: code,
-            slope: SLOPE.to_bits(),
-        },
+        act: act(code, SLOPE),
     }));
     y.get()
 }
 
 /// Greatest relative error, and where smaller numbers end for which it is relative to that end.
-fn bound(code: u32, x: f32) -> (f64, f64) {
+fn bound(code: Function, x: f32) -> (f64, f64) {
     let normal = f64::from(f32::MIN_POSITIVE);
     match code {
-        op::EXP => (1.0e-7, normal),
-        op::SIGMOID => (1.9e-7, normal),
-        op::TANH => (2.6e-7, normal),
-        op::GELU => (1.0e-6, normal),
-        op::GELU_TANH if x > -3.0 => (9.5e-7, 1e-36),
-        op::GELU_TANH => (1.4e-5, 1e-36),
-        op::SILU => (2.6e-7, 1e-36),
-        op::ELU => (2.5e-7, normal),
-        op::SOFTPLUS => (3.0e-7, normal),
-        op::HARD_SWISH | op::HARD_SIGMOID => (2.5e-7, 1.0),
-        op::SQRT | op::LEAKY => (6.0e-8, normal),
+        Function::Exp => (1.0e-7, normal),
+        Function::Sigmoid => (1.9e-7, normal),
+        Function::Tanh => (2.6e-7, normal),
+        Function::Gelu => (1.0e-6, normal),
+        Function::GeluTanh if x > -3.0 => (9.5e-7, 1e-36),
+        Function::GeluTanh => (1.4e-5, 1e-36),
+        Function::Silu => (2.6e-7, 1e-36),
+        Function::Elu => (2.5e-7, normal),
+        Function::Softplus => (3.0e-7, normal),
+        Function::HardSwish | Function::HardSigmoid => (2.5e-7, 1.0),
+        Function::Sqrt | Function::LeakyRelu => (6.0e-8, normal),
         _ => (0.0, normal),
     }
 }
@@ -56,7 +52,7 @@ fn errors_are_within_bounds_for_all_exponents() {
         .collect();
     x.extend((-300_000..300_000).map(|i| i as f32 / 2503.0));
     for set in sets() {
-        for code in 0..op::COUNT {
+        for code in Function::ALL {
             let y = map(&set, code, &x);
             let mut worst = (0.0, 0.0, 0.0f32, 0.0f32, 0.0);
             for (&x, &y) in x.iter().zip(&y) {
@@ -68,7 +64,7 @@ fn errors_are_within_bounds_for_all_exponents() {
                     } else {
                         y.is_infinite()
                     };
-                    assert!(same, "{:?} op {code} of {x:e}: {y:e}", set.isa());
+                    assert!(same, "{:?} {code:?} of {x:e}: {y:e}", set.isa());
                     continue;
                 }
                 let off = (f64::from(y) - expected).abs() / expected.abs().max(least);
@@ -79,10 +75,10 @@ fn errors_are_within_bounds_for_all_exponents() {
                 }
             }
             let (share, off, x, y, expected) = worst;
-            println!("{:?} op {code}: {off:.2e} at {x:e}", set.isa());
+            println!("{:?} {code:?}: {off:.2e} at {x:e}", set.isa());
             assert!(
                 share <= 1.0,
-                "op {code} of {x:e}: {y:e} instead of {expected:e}"
+                "{code:?} of {x:e}: {y:e} instead of {expected:e}"
             );
         }
     }
@@ -93,24 +89,20 @@ fn every_length_gives_the_same() {
     let mut random = Random::new(1);
     let x: Vec<f32> = random.units(512).iter().map(|x| x * 20.0).collect();
     for set in sets() {
-        for code in 0..op::COUNT {
+        for code in Function::ALL {
             let all = map(&set, code, &x);
             for n in 0..=512 {
                 let shift = [0, 1, 3, 66][n % 4];
                 let mut y = Buf::new(&x[..n], shift);
                 assert!(set.map_f32(&mut Map {
-                    x: None,
+                    x: Buf::new(&x[..n], shift).bytes(),
                     y: y.bytes_mut(),
-                    n,
-                    act: Act {
-                        op: code,
-                        slope: SLOPE.to_bits(),
-                    },
+                    act: act(code, SLOPE),
                 }));
                 let y = y.get();
                 for i in 0..n {
                     let same = y[i].to_bits() == all[i].to_bits() || y[i].is_nan();
-                    assert!(same, "{:?} op {code} length {n} element {i}", set.isa());
+                    assert!(same, "{:?} {code:?} length {n} element {i}", set.isa());
                 }
             }
         }
@@ -123,24 +115,24 @@ fn infinities_and_nan_are_as_documented() {
     let nan = f32::NAN;
     // What becomes of minus infinity and of infinity.
     let limits = [
-        (op::NONE, -inf, inf),
-        (op::RELU, 0.0, inf),
-        (op::RELU6, 0.0, 6.0),
-        (op::LEAKY, -inf, inf),
-        (op::SIGMOID, 0.0, 1.0),
-        (op::TANH, -1.0, 1.0),
-        (op::GELU, nan, inf),
-        (op::GELU_TANH, nan, inf),
-        (op::HARD_SWISH, nan, inf),
-        (op::SILU, nan, inf),
-        (op::HARD_SIGMOID, 0.0, 1.0),
-        (op::ELU, -SLOPE, inf),
-        (op::SOFTPLUS, 0.0, inf),
-        (op::EXP, 0.0, inf),
-        (op::SQRT, nan, inf),
-        (op::ABS, inf, inf),
+        (Function::None, -inf, inf),
+        (Function::Relu, 0.0, inf),
+        (Function::Relu6, 0.0, 6.0),
+        (Function::LeakyRelu, -inf, inf),
+        (Function::Sigmoid, 0.0, 1.0),
+        (Function::Tanh, -1.0, 1.0),
+        (Function::Gelu, nan, inf),
+        (Function::GeluTanh, nan, inf),
+        (Function::HardSwish, nan, inf),
+        (Function::Silu, nan, inf),
+        (Function::HardSigmoid, 0.0, 1.0),
+        (Function::Elu, -SLOPE, inf),
+        (Function::Softplus, 0.0, inf),
+        (Function::Exp, 0.0, inf),
+        (Function::Sqrt, nan, inf),
+        (Function::Abs, inf, inf),
     ];
-    assert_eq!(limits.len(), op::COUNT as usize);
+    assert_eq!(limits.len(), Function::ALL.len());
     for set in sets() {
         for (code, low, high) in limits {
             let y = map(&set, code, &[-inf, inf, nan, -nan]);
@@ -156,7 +148,7 @@ fn infinities_and_nan_are_as_documented() {
 fn denormal_results_are_gradual() {
     for set in sets() {
         for x in [-87.5f32, -90.0, -100.0, -103.0, -103.9, -104.0] {
-            let y = map(&set, op::EXP, &[x])[0];
+            let y = map(&set, Function::Exp, &[x])[0];
             let least = f64::from(f32::from_bits(1));
             near(y, f64::from(x).exp(), 0.51 * least, &x);
         }

@@ -5,15 +5,8 @@
 mod f32_common;
 
 use f32_common::{near, sets, wide, Buf, Random, EPS};
-use neural_simd::f32::{
-    Attention,
-    Cosine,
-    Matmul,
-    Rows,
-    RowsMut,
-    Transpose,
-    ATTENTION_ROWS, //
-};
+use neural_core::float::{attention_elements, Attention, Cosine};
+use neural_simd::f32::{Matmul, Rows, RowsMut, Transpose};
 use neural_simd::Set;
 
 fn product(set: &Set, random: &mut Random, (m, n, k): (usize, usize, usize), transposed: bool) {
@@ -124,21 +117,15 @@ fn transpositions() {
     }
 }
 
-fn cosine(set: &Set, key: &[f32], x: &[f32], eps: f32, scale: f32, place: usize) -> Vec<f32> {
-    let n = key.len();
-    let rows = x.len() / n.max(1);
-    let mut y = Buf::new(&vec![0.0; rows], place);
+fn cosine(set: &Set, key: &[f32], x: &[f32], eps: f32, place: usize) -> Vec<f32> {
+    let d = key.len();
+    let mut y = Buf::new(&vec![0.0; x.len() / d], place);
     assert!(set.cosine_f32(&mut Cosine {
-        key: Buf::new(key, place).bytes(),
-        x: Rows {
-            bytes: Buf::new(x, place).bytes(),
-            row: n * 4,
-        },
+        x: Buf::new(key, place).bytes(),
+        rows: Buf::new(x, place).bytes(),
         y: y.bytes_mut(),
-        rows,
-        n,
+        d,
         eps: eps.to_bits(),
-        scale: scale.to_bits(),
     }));
     y.get()
 }
@@ -155,13 +142,13 @@ fn cosine_similarities() {
             };
             let key = random.units(n);
             let x = random.units(rows * n);
-            let y = cosine(&set, &key, &x, 1e-8, 1.5, i % 4);
+            let y = cosine(&set, &key, &x, 1e-8, i % 4);
             let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
             let key = wide(&key);
             for (r, row) in x.chunks(n).enumerate() {
                 let row = wide(row);
                 let dot: f64 = row.iter().zip(&key).map(|(a, b)| a * b).sum();
-                let expected = 1.5 * dot / (norm(&row) * norm(&key)).max(1e-8);
+                let expected = dot / (norm(&row) * norm(&key)).max(1e-8);
                 near(
                     y[r],
                     expected,
@@ -170,14 +157,13 @@ fn cosine_similarities() {
                 );
             }
         }
-        assert!(cosine(&set, &[0.0; 3], &[1.0; 6], 0.0, 1.0, 0)[1].is_nan());
-        assert_eq!(cosine(&set, &[0.0; 3], &[1.0; 6], 1e-8, 1.0, 0), [0.0, 0.0]);
+        assert!(cosine(&set, &[0.0; 3], &[1.0; 6], 0.0, 0)[1].is_nan());
+        assert_eq!(cosine(&set, &[0.0; 3], &[1.0; 6], 1e-8, 0), [0.0, 0.0]);
         let y = cosine(
             &set,
             &[1.0; 3],
             &[1.0, 1.0, f32::NAN, 1.0, 1.0, 1.0],
             1e-8,
-            1.0,
             0,
         );
         assert!(y[0].is_nan() && (y[1] - 1.0).abs() < 1e-6, "{y:?}");
@@ -185,125 +171,93 @@ fn cosine_similarities() {
 }
 
 #[test]
-fn attention_with_heads_caches_and_masks() {
+fn attention_with_heads_and_masks() {
     let mut random = Random::new(33);
     for set in sets() {
         for i in 0..200 {
             let causal = i % 2 == 1;
-            let queries = random.range(1, 20);
-            let tokens = random.range(if causal { 1.max(queries / 2) } else { 1 }, 40);
-            let (dim, v_dim) = (random.range(1, 40), random.range(1, 70));
-            let group = random.range(1, 3);
-            let shared = random.range(1, 3);
-            let heads = group * shared;
-            let q = random.units(queries * heads * dim);
-            // A cache: heads apart, each with room for more tokens.
-            let room = tokens + random.range(0, 3);
-            let k = random.units(shared * room * dim);
-            let v = random.units(shared * room * v_dim);
-            let scale = 1.0 / (dim as f32).sqrt();
-            let mut y = Buf::new(&vec![0.0; queries * heads * v_dim], i % 4);
-            let mut scratch = Buf::new(&vec![0.0; tokens * (ATTENTION_ROWS + dim)], i % 4);
+            let t = random.range(1, 20);
+            let s = random.range(if causal { 1.max(t / 2) } else { 1 }, 40);
+            let (d, heads) = (random.range(1, 40), random.range(1, 4));
+            // Other heads beside these.
+            let row = heads * d + random.range(0, 3);
+            let size = |rows: usize| (rows - 1) * row + heads * d;
+            let [q, k, v] = [t, s, s].map(|rows| random.units(size(rows)));
+            let scale = 1.0 / (d as f32).sqrt();
+            let before = random.units(size(t));
+            let mut y = Buf::new(&before, i % 4);
+            let mut temp = Buf::new(&vec![0.0; attention_elements(s, d).unwrap()], i % 4);
             assert!(set.attention_f32(&mut Attention {
-                q: Rows {
-                    bytes: Buf::new(&q, i % 4).bytes(),
-                    row: heads * dim * 4,
-                },
-                q_head: dim * 4,
-                k: Rows {
-                    bytes: Buf::new(&k, i % 4).bytes(),
-                    row: dim * 4,
-                },
-                k_head: room * dim * 4,
-                v: Rows {
-                    bytes: Buf::new(&v, i % 4).bytes(),
-                    row: v_dim * 4,
-                },
-                v_head: room * v_dim * 4,
-                y: RowsMut {
-                    bytes: y.bytes_mut(),
-                    row: heads * v_dim * 4,
-                },
-                y_head: v_dim * 4,
-                queries,
-                tokens,
-                dim,
-                v_dim,
+                q: Buf::new(&q, i % 4).bytes(),
+                k: Buf::new(&k, i % 4).bytes(),
+                v: Buf::new(&v, i % 4).bytes(),
+                y: y.bytes_mut(),
+                row: row * 4,
+                temp: temp.bytes_mut(),
+                t,
+                s,
                 heads,
-                group,
-                scale: scale.to_bits(),
+                d,
                 causal,
-                scratch: scratch.bytes_mut(),
+                scale: scale.to_bits(),
             }));
-            scratch.get();
-            let y = y.get();
+            temp.get();
+            let mut y = y.get();
             for head in 0..heads {
-                for a in 0..queries {
-                    let seen = if causal {
-                        (a + 1 + tokens).saturating_sub(queries)
-                    } else {
-                        tokens
+                for a in 0..t {
+                    let seen = match causal {
+                        true => (a + 1 + s).saturating_sub(t),
+                        false => s,
                     };
-                    let score = |t: usize| {
-                        let dot: f64 = (0..dim)
-                            .map(|l| {
-                                f64::from(q[(a * heads + head) * dim + l])
-                                    * f64::from(k[(head / group * room + t) * dim + l])
-                            })
-                            .sum();
+                    let at = |v: &[f32], row_of: usize, l: usize| {
+                        f64::from(v[row_of * row + head * d + l])
+                    };
+                    let score = |b: usize| {
+                        let dot: f64 = (0..d).map(|l| at(&q, a, l) * at(&k, b, l)).sum();
                         (dot * f64::from(scale)).exp()
                     };
                     let scores: Vec<f64> = (0..seen).map(score).collect();
                     let sum: f64 = scores.iter().sum();
-                    for j in 0..v_dim {
-                        let value = |t: usize| f64::from(v[(head / group * room + t) * v_dim + j]);
-                        let total: f64 = (0..seen).map(|t| scores[t] * value(t)).sum();
+                    for j in 0..d {
+                        let total: f64 = (0..seen).map(|b| scores[b] * at(&v, b, j)).sum();
                         let expected = if seen == 0 { 0.0 } else { total / sum };
                         let what = (set.isa(), i, head, a, j, seen);
-                        near(y[(a * heads + head) * v_dim + j], expected, 3e-6, &what);
+                        let place = a * row + head * d + j;
+                        near(y[place], expected, 3e-6, &what);
+                        y[place] = before[place];
                     }
                 }
             }
+            assert_eq!(y, before, "{:?} {i}: written between rows", set.isa());
         }
     }
 }
 
 #[test]
-fn attention_to_nothing_is_refused() {
+fn attention_that_misses_a_slice_is_refused() {
     for set in sets() {
-        for (tokens, scratch, group, done) in [
-            (1, 7, 1, true),
-            (0, 7, 1, false),
-            (1, 6, 1, false),
-            (1, 7, 0, false),
+        for (s, temp, row, heads, done) in [
+            (1, 7, 4, 1, true),
+            (0, 7, 4, 1, false),
+            (1, 6, 4, 1, false),
+            (2, 14, 4, 1, false),
+            (1, 7, 3, 1, false),
+            (1, 7, 4, 2, false),
         ] {
-            let mut y = [0; 4];
-            let mut scratch = vec![0; scratch * 4];
-            let rows = Rows {
-                bytes: &[0; 4],
-                row: 4,
-            };
+            let (mut y, mut temp) = ([0; 4], vec![0; temp * 4]);
             let mut layer = Attention {
-                q: rows,
-                q_head: 4,
-                k: rows,
-                k_head: 4,
-                v: rows,
-                v_head: 4,
-                y: RowsMut {
-                    bytes: &mut y,
-                    row: 4,
-                },
-                y_head: 4,
-                queries: 1,
-                tokens,
-                dim: 1,
-                v_dim: 1,
-                heads: 1,
-                group,
-                scale: 0,
+                q: &[0; 4],
+                k: &[0; 4],
+                v: &[0; 4],
+                y: &mut y,
+                row,
+                temp: &mut temp,
+                t: 1,
+                s,
+                heads,
+                d: 1,
                 causal: false,
-                scratch: &mut scratch,
+                scale: 0,
             };
             assert_eq!(set.attention_f32(&mut layer), done);
         }

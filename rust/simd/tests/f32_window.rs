@@ -4,8 +4,8 @@
 
 mod f32_common;
 
-use f32_common::{function, near, sets, words, Buf, Random, EPS};
-use neural_simd::f32::{Act, Depthwise, Pool, Positions};
+use f32_common::{act, function, near, sets, words, Buf, Random, EPS};
+use neural_core::float::{Depthwise, Function, Pool};
 
 #[test]
 fn depthwise_convolutions() {
@@ -18,13 +18,15 @@ fn depthwise_convolutions() {
             let height = outer + high - 1;
             let x = random.units(height * width * channels);
             let padded = channels.next_multiple_of(16);
-            let w = random.units(high * wide * padded);
+            // Channels of a layer that has more of them.
+            let stride = padded + random.range(0, 1) * 16;
+            let w = random.units((high * wide - 1) * stride + padded);
             let bias = random.units(padded);
             let taps: Vec<usize> = (0..high * wide)
                 .map(|t| (t / wide * width + t % wide) * channels)
                 .collect();
             let bytes: Vec<usize> = taps.iter().map(|t| t * 4).collect();
-            let op = channels as u32 % 10;
+            let code = Function::ALL[channels % 10];
             let place = channels % 4;
             let mut y = Buf::new(&vec![0.0; outer * m * channels], place);
             assert!(set.depthwise_f32(&mut Depthwise {
@@ -34,15 +36,14 @@ fn depthwise_convolutions() {
                 y: y.bytes_mut(),
                 y_row: channels * 4,
                 y_outer: m * channels * 4,
-                positions: Positions { m, outer },
+                m,
+                outer,
                 channels,
+                stride,
                 offsets: &words(&bytes),
                 w: Buf::new(&w, place).bytes(),
                 bias: Buf::new(&bias, place).bytes(),
-                act: Act {
-                    op,
-                    slope: 0.25f32.to_bits(),
-                },
+                act: act(code, 0.25),
             }));
             for (i, y) in y.get().into_iter().enumerate() {
                 let c = i % channels;
@@ -50,10 +51,10 @@ fn depthwise_convolutions() {
                 let mut sum = f64::from(bias[c]);
                 for (t, tap) in taps.iter().enumerate() {
                     let x = x[(line * width + column) * channels + tap + c];
-                    sum += f64::from(x) * f64::from(w[t * padded + c]);
+                    sum += f64::from(x) * f64::from(w[t * stride + c]);
                 }
-                let expected = function(op, 0.25, sum);
-                near(y, expected, 30.0 * EPS, &(set.isa(), channels, op, i));
+                let expected = function(code, 0.25, sum);
+                near(y, expected, 30.0 * EPS, &(set.isa(), channels, code, i));
             }
         }
     }
@@ -76,15 +77,12 @@ fn pools() {
             assert!(set.pool_f32(&mut Pool {
                 x: Buf::new(&x, i % 4).bytes(),
                 y: y.bytes_mut(),
-                height,
-                width,
-                channels,
-                out_height,
-                out_width,
+                image: [height, width, channels],
+                out: [out_height, out_width],
                 window,
                 stride,
                 pad,
-                max,
+                greatest: max,
             }));
             for (o, y) in y.get().into_iter().enumerate() {
                 let c = o % channels;
@@ -122,15 +120,12 @@ fn greatest_of_nan_is_nan() {
         assert!(set.pool_f32(&mut Pool {
             x: Buf::new(&[1.0, 1.0, f32::NAN, 2.0, 3.0, 3.0], 0).bytes(),
             y: y.bytes_mut(),
-            height: 1,
-            width: 3,
-            channels: 2,
-            out_height: 1,
-            out_width: 1,
+            image: [1, 3, 2],
+            out: [1, 1],
             window: [1, 3],
             stride: [1, 1],
             pad: [0, 0],
-            max: true,
+            greatest: true,
         }));
         let y = y.get();
         assert!(y[0].is_nan() && y[1] == 3.0, "{:?}: {y:?}", set.isa());

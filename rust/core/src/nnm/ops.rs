@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Fault, Place};
 use crate::fixed;
+use crate::float;
 use crate::int8::pack;
 
 use super::check::{check_input, operand};
@@ -66,15 +67,14 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
                     .saturating_mul(output.dtype.bytes())
             })
             .unwrap_or(u64::MAX),
-        // The scores of a head.
+        // Scores, and the keys of a head.
         OpKind::Attention => {
-            let [_, k, ..] = op.inputs;
-            let keys = model.tensor(k).map_or(u32::MAX, |k| {
-                let [keys, ..] = k.dims;
-                keys
-            });
-            let [queries, ..] = output.dims;
-            product_of(&[queries, keys, 4])
+            let ([_, k, ..], [heads, ..]) = (op.inputs, op.params);
+            let [s, c, ..] = model.tensor(k).ok_or(Fault::Mismatch)?.dims;
+            let d = c.checked_div(heads.unsigned_abs()).unwrap_or(c);
+            let n = |dim: u32| usize::try_from(dim).unwrap_or(usize::MAX);
+            let elements = float::attention_elements(n(s), n(d));
+            elements.map_or(u64::MAX, |n| (n as u64).saturating_mul(4))
         }
         _ => 0,
     };
@@ -867,10 +867,8 @@ impl Model<'_> {
             OpKind::Mean => self.tensor(x)?.elements(),
             OpKind::Attention => {
                 // Scores and sums of values.
-                {
-                    let [keys, ..] = self.tensor(w)?.dims;
-                    times(&[keys]).saturating_mul(2)
-                }
+                let [keys, ..] = self.tensor(w)?.dims;
+                times(&[keys]).saturating_mul(2)
             }
             OpKind::Lstm | OpKind::Gru => {
                 let [rows, columns, ..] = self.tensor(w)?.dims;
@@ -903,6 +901,9 @@ pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
         let [_, w, b, _] = op.inputs;
         let constant = |index| model.tensor(index).ok_or(fault(Fault::Mismatch));
         let (w, b) = (constant(w)?, constant(b)?);
+        if w.dtype == DType::F32 {
+            continue;
+        }
         let weights = model.data(&w).ok_or(fault(Fault::Mismatch))?;
         let bias = model.data(&b).ok_or(fault(Fault::Mismatch))?;
         let row_bytes = weights.len().checked_div(fixed::elements(bias).len());

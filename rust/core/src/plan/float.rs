@@ -3,6 +3,7 @@
 //! Layers of single precision: how they are laid out in memory, and how they become calls of
 //! [`Kernels`], which alone can compute them.
 
+mod pieces;
 mod recurrent;
 
 use crate::error::Error;
@@ -16,10 +17,8 @@ use super::moves::Moves;
 use super::patches::{Patches, Piece};
 use super::{pair_of, product, slice_from, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
 
+use self::pieces::{Attention, Cosine, Mean, Norm, Pair, Pooling, Softmax};
 use self::recurrent::Recurrent;
-
-/// What an element of a function or of a norm costs, in multiply-accumulates.
-const ELEMENT_MACS: u64 = 16;
 
 /// What a step does with numbers.
 #[derive(Copy, Clone, Debug)]
@@ -30,14 +29,8 @@ pub(super) enum Float {
     Pooling(Pooling),
     Pair(Pair),
     Moves(Moves),
-    Mean {
-        rows: usize,
-        n: usize,
-    },
-    Softmax {
-        n: usize,
-        log: bool,
-    },
+    Mean(Mean),
+    Softmax(Softmax),
     Map(Act),
     Norm(Norm),
     Attention(Attention),
@@ -52,49 +45,6 @@ pub(super) struct Products {
     weights: Part,
     bias: Part,
     act: Act,
-}
-
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Pooling {
-    image: [usize; 3],
-    out: [usize; 2],
-    window: [usize; 2],
-    stride: [usize; 2],
-    pad: [usize; 2],
-    greatest: bool,
-}
-
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Pair {
-    /// `b`, if it is a constant.
-    constant: Option<Part>,
-    operator: Operator,
-    act: Act,
-}
-
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Norm {
-    n: usize,
-    gamma: Part,
-    beta: Option<Part>,
-    eps: u32,
-}
-
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Attention {
-    t: usize,
-    s: usize,
-    heads: usize,
-    d: usize,
-    causal: bool,
-    scale: u32,
-}
-
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Cosine {
-    constant: Option<Part>,
-    d: usize,
-    eps: u32,
 }
 
 /// Nothing becomes of the sums.
@@ -169,14 +119,14 @@ impl Float {
             OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose => {
                 Float::Moves(Moves::plan(model, op, &x, &y)?)
             }
-            OpKind::Mean => Float::Mean {
+            OpKind::Mean => Float::Mean(Mean {
                 rows: elements.checked_div(n)?,
                 n,
-            },
-            OpKind::Softmax | OpKind::LogSoftmax => Float::Softmax {
+            }),
+            OpKind::Softmax | OpKind::LogSoftmax => Float::Softmax(Softmax {
                 n,
                 log: op.kind == OpKind::LogSoftmax,
-            },
+            }),
             OpKind::Map => Float::Map(act_of(op)?),
             OpKind::LayerNorm | OpKind::RmsNorm => Float::Norm(Norm {
                 n,
@@ -191,12 +141,14 @@ impl Float {
             OpKind::Attention => {
                 let ([t, ..], [s, ..]) = (x.dims.map(usize_of), model.tensor(second)?.dims);
                 let (s, heads) = (usize_of(s), usize::try_from(p0).ok()?);
-                builder.temp(product(&[t, s, ELEMENT_BYTES])?);
+                let d = n.checked_div(heads)?;
+                let elements = float::attention_elements(s, d)?;
+                builder.temp(product(&[elements, ELEMENT_BYTES])?);
                 Float::Attention(Attention {
                     t,
                     s,
                     heads,
-                    d: n.checked_div(heads)?,
+                    d,
                     causal: p1 == 1,
                     // CAST: the same bits.
                     scale: p2 as u32,
@@ -287,103 +239,48 @@ impl Float {
                 Float::Moves(moves) => moves.run(meter, sample, y)?,
                 Float::Recurrent(recurrent) => {
                     let temp = temp.ok_or(step.mismatch())?;
+                    // With what may be read behind it.
+                    let ([x, ..], [from, ..]) = (*reads, step.reads);
+                    let x = slice_from(x, from.stride.saturating_mul(s));
                     recurrent.run(step, meter, packed, x, sample(1), y, temp)?;
                 }
-                _ => {
-                    let second = sample(1).unwrap_or(&[]);
-                    let third = sample(2).unwrap_or(&[]);
-                    let operands = [x, second, third];
-                    self.one(step, meter, packed, operands, y, temp.unwrap_or(&mut []))?;
+                Float::Pooling(pool) => pool.run(meter, x, y)?,
+                Float::Pair(pair) => {
+                    let b = second(&pair.constant, sample(1), packed).ok_or(step.mismatch())?;
+                    pair.run(meter, x, b, y)?;
                 }
+                Float::Mean(mean) => mean.run(meter, x, y)?,
+                Float::Softmax(softmax) => softmax.run(meter, x, y)?,
+                Float::Map(act) => pieces::map(meter, *act, x, y)?,
+                Float::Norm(norm) => {
+                    let lists = norm.lists(packed).ok_or(step.mismatch())?;
+                    norm.run(meter, lists, x, y)?;
+                }
+                Float::Attention(attention) => {
+                    let (k, v) = sample(1).zip(sample(2)).ok_or(step.mismatch())?;
+                    let temp = temp.ok_or(step.mismatch())?;
+                    attention.run(meter, [x, k, v], y, temp)?;
+                }
+                Float::Cosine(cosine) => {
+                    let rows = second(&cosine.constant, sample(1), packed);
+                    cosine.run(meter, x, rows.ok_or(step.mismatch())?, y)?;
+                }
+                Float::Products(_) => return Err(step.mismatch()),
             }
         }
         Ok(())
     }
+}
 
-    /// One call for a sample.
-    fn one<K: Kernels + ?Sized>(
-        &self,
-        step: &Step,
-        meter: &mut Meter<'_, K>,
-        packed: &[u8],
-        [x, second, third]: [&[u8]; 3],
-        y: &mut [u8],
-        temp: &mut [u8],
-    ) -> Result<(), Error> {
-        let kernels = meter.kernels;
-        let part = |part: &Part| part.of(packed).ok_or(step.mismatch());
-        let or_constant = |constant: &Option<Part>| match constant {
-            Some(part) => {
-                let bytes = part.bytes.saturating_sub(SLACK);
-                part.of(packed).and_then(|data| data.get(..bytes))
-            }
-            None => Some(second),
-        };
-        // CAST: widens.
-        let elements = (y.len() / ELEMENT_BYTES) as u64;
-        meter.spend(match self {
-            Float::Map(_) | Float::Softmax { .. } | Float::Norm(_) => {
-                elements.saturating_mul(ELEMENT_MACS)
-            }
-            _ => step.macs,
-        })?;
-        let done = match self {
-            Float::Pooling(pool) => kernels.pool_f32(float::Pool {
-                x,
-                y,
-                image: pool.image,
-                out: pool.out,
-                window: pool.window,
-                stride: pool.stride,
-                pad: pool.pad,
-                greatest: pool.greatest,
-            }),
-            Float::Pair(pair) => kernels.binary_f32(float::Binary {
-                operator: pair.operator,
-                a: x,
-                b: or_constant(&pair.constant).ok_or(step.mismatch())?,
-                y,
-                act: pair.act,
-            }),
-            Float::Mean { rows, n } => kernels.mean_f32(x, *rows, *n, y),
-            Float::Softmax { n, log } => kernels.softmax_f32(float::Softmax {
-                x,
-                y,
-                n: *n,
-                log: *log,
-            }),
-            Float::Map(act) => kernels.map_f32(*act, x, y),
-            Float::Norm(norm) => kernels.norm_f32(float::Norm {
-                x,
-                y,
-                n: norm.n,
-                gamma: part(&norm.gamma)?,
-                beta: norm.beta.as_ref().map(part).transpose()?,
-                eps: norm.eps,
-            }),
-            Float::Attention(attention) => kernels.attention_f32(float::Attention {
-                q: x,
-                k: second,
-                v: third,
-                y,
-                temp,
-                t: attention.t,
-                s: attention.s,
-                heads: attention.heads,
-                d: attention.d,
-                causal: attention.causal,
-                scale: attention.scale,
-            }),
-            Float::Cosine(cosine) => kernels.cosine_f32(float::Cosine {
-                x,
-                rows: or_constant(&cosine.constant).ok_or(step.mismatch())?,
-                y,
-                d: cosine.d,
-                eps: cosine.eps,
-            }),
-            Float::Copy | Float::Moves(_) | Float::Recurrent(_) | Float::Products(_) => false,
-        };
-        vector(done)
+/// The second operand: a constant, or what was computed.
+fn second<'a>(
+    constant: &Option<Part>,
+    computed: Option<&'a [u8]>,
+    packed: &'a [u8],
+) -> Option<&'a [u8]> {
+    match constant {
+        Some(part) => part.of(packed)?.get(..part.bytes.saturating_sub(SLACK)),
+        None => computed,
     }
 }
 
@@ -481,6 +378,7 @@ impl Products {
                     k,
                     offsets,
                     w: slice_from(weights, row.saturating_mul(row_bytes)),
+                    by_row: float::by_row(self.patches.n),
                     bias,
                     act: self.act,
                 })

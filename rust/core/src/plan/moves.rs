@@ -17,10 +17,12 @@ pub(super) struct Moves {
     element: usize,
 }
 
-/// Bytes that are moved, along up to four dimensions, the fastest last.
+/// Elements that are moved, along up to four dimensions, the fastest last.
 #[derive(Copy, Clone, Debug, Default)]
 struct Move {
     axes: [Axis; 4],
+    /// Bytes of an element.
+    element: usize,
     /// Where the first byte goes.
     start: usize,
 }
@@ -31,14 +33,6 @@ struct Axis {
     count: usize,
     from: usize,
     to: usize,
-}
-
-impl Axis {
-    const ONE: Axis = Axis {
-        count: 1,
-        from: 1,
-        to: 1,
-    };
 }
 
 /// Bytes from an element to the next one along each dimension.
@@ -61,11 +55,15 @@ fn strides(tensor: &Tensor) -> Option<[usize; 4]> {
 impl Move {
     /// The move of a whole tensor to places that are `to` apart.
     fn new(x: &Tensor, to: [usize; 4], start: usize) -> Option<Self> {
-        let mut axes = [Axis::ONE; 4];
+        // CAST: at most 4.
+        let element = x.dtype.bytes() as usize;
+        let mut axes = [Axis {
+            count: 1,
+            from: element,
+            to: element,
+        }; 4];
         let mut used = axes.iter_mut().rev();
         let mut inner = used.next()?;
-        // CAST: at most 4.
-        inner.count = x.dtype.bytes() as usize;
         let sizes = x.dims.map(usize_of).into_iter().zip(strides(x)?).zip(to);
         for ((count, from), to) in sizes
             .take(usize_of(x.rank))
@@ -84,7 +82,11 @@ impl Move {
                 *inner = Axis { count, from, to };
             }
         }
-        Some(Move { axes, start })
+        Some(Move {
+            axes,
+            element,
+            start,
+        })
     }
 
     fn run<K: Kernels + ?Sized>(
@@ -107,7 +109,7 @@ impl Move {
                     let to = at(|axis| axis.to).saturating_add(self.start);
                     let (x, y) = (x.get(at(|axis| axis.from)..), y.get_mut(to..));
                     if let (Some(x), Some(y)) = (x, y) {
-                        line.copy(meter, x, y)?;
+                        line.copy(self.element, meter, x, y)?;
                     }
                 }
             }
@@ -119,6 +121,7 @@ impl Move {
 impl Axis {
     fn copy<K: Kernels + ?Sized>(
         &self,
+        element: usize,
         meter: &mut Meter<'_, K>,
         x: &[u8],
         y: &mut [u8],
@@ -133,14 +136,23 @@ impl Axis {
             let y = y
                 .get_mut(done.saturating_mul(self.to)..)
                 .unwrap_or_default();
-            if self.from == 1 && self.to == 1 {
-                if let (Some(x), Some(y)) = (x.get(..count), y.get_mut(..count)) {
+            let (from, to) = (self.from.max(1), self.to.max(1));
+            if from == element && to == element {
+                let bytes = count.saturating_mul(element);
+                if let (Some(x), Some(y)) = (x.get(..bytes), y.get_mut(..bytes)) {
                     y.copy_from_slice(x);
                 }
-            } else {
-                let to = y.iter_mut().step_by(self.to.max(1));
-                for (y, x) in to.zip(x.iter().step_by(self.from.max(1))).take(count) {
+            } else if element == 1 {
+                let y = y.iter_mut().step_by(to);
+                for (y, x) in y.zip(x.iter().step_by(from)).take(count) {
                     *y = *x;
+                }
+            } else {
+                let y = y.chunks_mut(to);
+                for (y, x) in y.zip(x.chunks(from)).take(count) {
+                    if let (Some(y), Some(x)) = (y.first_chunk_mut::<4>(), x.first_chunk()) {
+                        *y = *x;
+                    }
                 }
             }
             done = done.saturating_add(count);

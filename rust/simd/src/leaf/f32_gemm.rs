@@ -10,6 +10,7 @@
 //! The order in which products are added depends on the instruction set and on whether there is one
 //! position or several, not on the position.
 
+use super::f32_few as few;
 use super::f32_map::Map;
 use super::f32_product::Product;
 use super::f32_vector::Vector;
@@ -25,11 +26,11 @@ const ROWS: usize = 8;
 /// What all tiles of a product need.
 #[derive(Clone, Copy)]
 pub(super) struct Sums {
-    k: usize,
-    segments: usize,
+    pub(super) k: usize,
+    pub(super) segments: usize,
     offsets: *const u32,
-    act: u32,
-    slope: u32,
+    pub(super) act: u32,
+    pub(super) slope: u32,
 }
 
 /// Columns of a panel that a tile computes.
@@ -47,7 +48,7 @@ pub(super) struct Columns {
 impl Sums {
     /// Bytes from a position to its segment `s`.
     #[inline(always)]
-    unsafe fn offset(&self, s: usize) -> usize {
+    pub(super) unsafe fn offset(&self, s: usize) -> usize {
         // SAFETY: `s` is below the number of segments.
         // CAST: 32 bits into 64.
         unsafe { self.offsets.add(s).read_unaligned() as usize }
@@ -55,7 +56,7 @@ impl Sums {
 
     /// The limits that stand for the cheap activations; the others come later.
     #[inline(always)]
-    unsafe fn limits<V: Map>(&self) -> (V, V) {
+    pub(super) unsafe fn limits<V: Map>(&self) -> (V, V) {
         // SAFETY: the caller has the CPU features.
         unsafe {
             let low = if matches!(self.act, op::RELU | op::RELU6) {
@@ -74,7 +75,7 @@ impl Sums {
 
     /// Whether limits are not all.
     #[inline(always)]
-    fn late(&self) -> bool {
+    pub(super) fn late(&self) -> bool {
         self.act > op::RELU6
     }
 }
@@ -471,7 +472,9 @@ leaf! {
             slope: a.slope,
         };
         let positions = a.m * a.outer;
-        if positions == 1 {
+        if a.by_row == 1 {
+            few::all::<V>(&a, &g);
+        } else if positions == 1 {
             one::<V>(&a, &g);
         } else {
             many::<V>(&a, &g, positions);

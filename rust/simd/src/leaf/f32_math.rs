@@ -240,10 +240,3 @@ pub(super) unsafe fn max_nan<V: Vector>(a: V, b: V) -> V {
     // SAFETY: the caller has the CPU features.
     unsafe { V::select(a.is_nan(), a, a.max(b)) }
 }
-
-/// The lesser one, NaN if any is.
-#[inline(always)]
-pub(super) unsafe fn min_nan<V: Vector>(a: V, b: V) -> V {
-    // SAFETY: the caller has the CPU features.
-    unsafe { V::select(a.is_nan(), a, a.min(b)) }
-}

@@ -289,10 +289,9 @@ leaf! {
         });
         let norm = <__m256 as Vector>::splat(norm.sum()).sqrt();
         let eps = <__m256 as Vector>::splat_bits(a.eps);
-        let scale = <__m256 as Vector>::splat_bits(a.scale);
         let mut first = 0;
         while first < a.rows {
-            let x = eight(a.x, a.x_row, first, a.rows);
+            let x = eight(a.x, a.n * size_of::<f32>(), first, a.rows);
             let mut dots = [V::zero(); ROWS];
             let mut squares = [V::zero(); ROWS];
             each_vector!(V, a.n, |i, part| {
@@ -307,7 +306,7 @@ leaf! {
             // NaN is the second operand, and stays.
             let norms = eps.max(squares.sqrt().mul(norm));
             let y = a.y.cast::<f32>().add(first);
-            store_eight(dots.div(norms).mul(scale), y, a.rows - first);
+            store_eight(dots.div(norms), y, a.rows - first);
             first += ROWS;
         }
     }
@@ -321,14 +320,13 @@ leaf! {
     fn attention_f32(a: AttentionF32) = neural_attention_f32_avx2, neural_attention_f32_avx512 {
         let line = a.tokens * size_of::<f32>();
         let keys = a.scratch.add(ATTENTION_ROWS * line);
-        let (mut shared, mut of_group) = (0, 0);
         for head in 0..a.heads {
-            let k = a.k.add(shared * a.k_head);
-            let v = a.v.add(shared * a.v_head);
-            if of_group == 0 && a.queries >= MANY {
+            let at = head * a.dim * size_of::<f32>();
+            let (k, v) = (a.k.add(at), a.v.add(at));
+            if a.queries >= MANY {
                 V::transpose(&TransposeF32 {
                     x: k,
-                    x_row: a.k_row,
+                    x_row: a.row,
                     y: keys,
                     y_row: line,
                     rows: a.tokens,
@@ -346,10 +344,10 @@ leaf! {
                 };
                 let many = a.queries >= MANY;
                 V::matmul(&MatmulF32 {
-                    x: a.q.add(head * a.q_head + first * a.q_row),
-                    x_row: a.q_row,
+                    x: a.q.add(first * a.row + at),
+                    x_row: a.row,
                     b: if many { keys.cast_const() } else { k },
-                    b_row: if many { line } else { a.k_row },
+                    b_row: if many { line } else { a.row },
                     y: a.scratch,
                     y_row: line,
                     m,
@@ -377,21 +375,16 @@ leaf! {
                     x: a.scratch,
                     x_row: line,
                     b: v,
-                    b_row: a.v_row,
-                    y: a.y.add(head * a.y_head + first * a.y_row),
-                    y_row: a.y_row,
+                    b_row: a.row,
+                    y: a.y.add(first * a.row + at),
+                    y_row: a.row,
                     m,
-                    n: a.v_dim,
+                    n: a.dim,
                     k: seen,
                     scale: 1.0f32.to_bits(),
                     transposed: 0,
                 });
                 first += m;
-            }
-            of_group += 1;
-            if of_group == a.group {
-                of_group = 0;
-                shared += 1;
             }
         }
     }

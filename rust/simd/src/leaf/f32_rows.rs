@@ -5,7 +5,7 @@
 use super::f32_map::Map;
 use super::f32_math as math;
 use super::f32_vector::{Part, Vector};
-use crate::f32_args::{binary, AffineF32, BinaryF32, MeanF32, NormF32, SoftmaxF32};
+use crate::f32_args::{binary, op, AffineF32, BinaryF32, MeanF32, NormF32, SoftmaxF32};
 use core::arch::x86_64::{__m256, __m512};
 
 leaf! {
@@ -27,10 +27,10 @@ leaf! {
         match a.op {
             binary::ADD => rows!(|p, q| p.add(q)),
             binary::SUB => rows!(|p, q| p.sub(q)),
-            binary::MUL => rows!(|p, q| p.mul(q)),
-            binary::DIV => rows!(|p, q| p.div(q)),
-            binary::MAX => rows!(|p, q| math::max_nan(p, q)),
-            _ => rows!(|p, q| math::min_nan(p, q)),
+            _ => rows!(|p, q| p.mul(q)),
+        }
+        if a.act != op::NONE {
+            V::map(a.act, a.slope, a.y.cast(), a.y.cast(), a.rows * a.n);
         }
     }
 }
@@ -119,7 +119,8 @@ leaf! {
     /// [`SoftmaxF32`].
     fn softmax_f32(a: SoftmaxF32) = neural_softmax_f32_avx2, neural_softmax_f32_avx512 {
         for r in 0..a.rows {
-            V::softmax(a.x.add(r * a.x_row).cast(), a.y.add(r * a.y_row).cast(), a.n, a.log == 1);
+            let at = r * a.n;
+            V::softmax(a.x.cast::<f32>().add(at), a.y.cast::<f32>().add(at), a.n, a.log == 1);
         }
     }
 }
@@ -132,8 +133,8 @@ leaf! {
         let gamma: *const f32 = a.gamma.cast();
         let beta: *const f32 = a.beta.cast();
         for r in 0..a.rows {
-            let x: *const f32 = a.x.add(r * a.x_row).cast();
-            let y: *mut f32 = a.y.add(r * a.y_row).cast();
+            let x: *const f32 = a.x.cast::<f32>().add(r * a.n);
+            let y: *mut f32 = a.y.cast::<f32>().add(r * a.n);
             let mut mean = V::zero();
             if a.rms == 0 {
                 let mut sum = V::zero();
@@ -168,7 +169,7 @@ leaf! {
         each_vector!(V, a.n, |i, part| {
             let mut sum = V::zero();
             for r in 0..a.rows {
-                let v: V = part.load(a.x.add(r * a.x_row).cast::<f32>().add(i));
+                let v: V = part.load(a.x.cast::<f32>().add(r * a.n + i));
                 sum = sum.add(v);
             }
             part.store(sum.div(count), a.y.cast::<f32>().add(i));

@@ -22,7 +22,6 @@ unsafe fn taps<V: Map, const MR: usize, const NV: usize>(
 ) {
     // SAFETY: the caller has the CPU features, and the positions and channels exist.
     unsafe {
-        let step = (a.channels + 15) & !15;
         let bias = a.bias.cast::<f32>().add(channel);
         let mut w = a.w.cast::<f32>().add(channel);
         let mut sum = [[V::zero(); VECTORS]; ROWS];
@@ -47,7 +46,7 @@ unsafe fn taps<V: Map, const MR: usize, const NV: usize>(
                     sum[R & 1][J & 3] = p.fma(v, sum[R & 1][J & 3]);
                 });
             });
-            w = w.wrapping_add(step);
+            w = w.wrapping_add(a.stride);
         }
         let low = if matches!(a.act, op::RELU | op::RELU6) {
             0.0

@@ -5,6 +5,9 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod net;
+
+use neural_core::float::{Act, Function};
 use neural_simd::{Features, Isa, Set};
 
 /// Repeatable numbers.
@@ -198,41 +201,47 @@ pub(crate) fn normal(x: f64) -> f64 {
     }
 }
 
-/// What a code of `op` means.
-pub(crate) fn function(op: u32, slope: f64, x: f64) -> f64 {
-    use neural_simd::f32::op;
-    match op {
-        op::NONE => x,
-        op::RELU => x.max(0.0),
-        op::RELU6 => x.clamp(0.0, 6.0),
-        op::LEAKY => {
+/// What a function means.
+pub(crate) fn function(function: Function, slope: f64, x: f64) -> f64 {
+    match function {
+        Function::None => x,
+        Function::Relu => x.max(0.0),
+        Function::Relu6 => x.clamp(0.0, 6.0),
+        Function::LeakyRelu => {
             if x > 0.0 {
                 x
             } else {
                 slope * x
             }
         }
-        op::SIGMOID => sigmoid(x),
-        op::TANH => x.tanh(),
-        op::GELU => x * normal(x),
-        op::GELU_TANH => {
+        Function::Sigmoid => sigmoid(x),
+        Function::Tanh => x.tanh(),
+        Function::Gelu => x * normal(x),
+        Function::GeluTanh => {
             let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
             x * sigmoid(2.0 * u)
         }
-        op::HARD_SWISH => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
-        op::SILU => x * sigmoid(x),
-        op::HARD_SIGMOID => (x + 3.0).clamp(0.0, 6.0) / 6.0,
-        op::ELU => {
+        Function::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Function::Silu => x * sigmoid(x),
+        Function::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Function::Elu => {
             if x > 0.0 {
                 x
             } else {
                 slope * x.exp_m1()
             }
         }
-        op::SOFTPLUS => x.max(0.0) + (-x.abs()).exp().ln_1p(),
-        op::EXP => x.exp(),
-        op::SQRT => x.sqrt(),
-        op::ABS => x.abs(),
-        _ => unreachable!(),
+        Function::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        Function::Exp => x.exp(),
+        Function::Sqrt => x.sqrt(),
+        Function::Abs => x.abs(),
+    }
+}
+
+/// A function with a slope.
+pub(crate) fn act(function: Function, slope: f32) -> Act {
+    Act {
+        function,
+        slope: slope.to_bits(),
     }
 }

@@ -31,6 +31,9 @@ pub(in super::super) struct Recurrent {
     h: Option<Matrix>,
 }
 
+/// What the gates of an element cost, in multiply-accumulates.
+const GATE_MACS: u64 = 64;
+
 /// Rows of products without a function.
 #[derive(Copy, Clone, Debug)]
 struct Matrix {
@@ -96,6 +99,7 @@ impl Matrix {
                 k,
                 offsets,
                 w: super::slice_from(weights, piece.row.saturating_mul(row_bytes)),
+                by_row: float::by_row(self.patches.n),
                 bias,
                 act: NO_ACT,
             }))
@@ -192,7 +196,7 @@ impl Recurrent {
                 self.x.run(step, meter, packed, xh, gates)?;
                 let h = xh.get_mut(input..end).ok_or_else(fault)?;
                 // CAST: widens.
-                meter.spend(state as u64)?;
+                meter.spend((self.state as u64).saturating_mul(GATE_MACS))?;
                 vector(meter.kernels.lstm_cell_f32(float::LstmCell {
                     gates,
                     c: &mut *c,
@@ -224,7 +228,7 @@ impl Recurrent {
                 .run(step, meter, packed, x.ok_or_else(fault)?, of_x)?;
             matrix.run(step, meter, packed, h, of_h)?;
             // CAST: widens.
-            meter.spend(state as u64)?;
+            meter.spend((self.state as u64).saturating_mul(GATE_MACS))?;
             let now = h.get_mut(..state).ok_or_else(fault)?;
             vector(meter.kernels.gru_cell_f32(float::GruCell {
                 x: of_x,

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Layers element by element, and over rows that follow each other without gaps.
+
+use super::{bytes, count, has, Layer};
+use crate::f32_args::{self as args, binary, op};
+use neural_core::float::{Binary, Cosine, Function, Map, Mean, Norm, Operator, Pool, Softmax};
+
+// The codes of functions are passed on as they are.
+const _: () = {
+    let codes: [(Function, u32); op::COUNT as usize] = [
+        (Function::None, op::NONE),
+        (Function::Relu, op::RELU),
+        (Function::Relu6, op::RELU6),
+        (Function::LeakyRelu, op::LEAKY),
+        (Function::Sigmoid, op::SIGMOID),
+        (Function::Tanh, op::TANH),
+        (Function::Gelu, op::GELU),
+        (Function::GeluTanh, op::GELU_TANH),
+        (Function::HardSwish, op::HARD_SWISH),
+        (Function::Silu, op::SILU),
+        (Function::HardSigmoid, op::HARD_SIGMOID),
+        (Function::Elu, op::ELU),
+        (Function::Softplus, op::SOFTPLUS),
+        (Function::Exp, op::EXP),
+        (Function::Sqrt, op::SQRT),
+        (Function::Abs, op::ABS),
+    ];
+    let mut i = 0;
+    while i < codes.len() {
+        assert!(codes[i].0.code() == codes[i].1);
+        i += 1;
+    }
+};
+
+/// Rows of `n` elements in `slice`, if there is nothing else.
+fn rows(slice: &[u8], n: usize) -> Option<usize> {
+    let row = bytes(n)?;
+    let rows = slice.len().checked_div(row)?;
+    (rows.checked_mul(row)? == slice.len()).then_some(rows)
+}
+
+impl Layer for Map<'_> {
+    type Args = args::MapF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        let n = count(self.y)?;
+        has(self.x, n)?;
+        Some(args::MapF32 {
+            x: self.x.as_ptr(),
+            y: self.y.as_mut_ptr(),
+            n,
+            op: self.act.function.code(),
+            slope: self.act.slope,
+        })
+    }
+}
+
+impl Layer for Binary<'_> {
+    type Args = args::BinaryF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        let n = count(self.b)?;
+        let rows = rows(self.y, n)?;
+        has(self.a, count(self.y)?)?;
+        Some(args::BinaryF32 {
+            a: self.a.as_ptr(),
+            b: self.b.as_ptr(),
+            y: self.y.as_mut_ptr(),
+            rows,
+            n,
+            op: match self.operator {
+                Operator::Add => binary::ADD,
+                Operator::Sub => binary::SUB,
+                Operator::Mul => binary::MUL,
+            },
+            act: self.act.function.code(),
+            slope: self.act.slope,
+        })
+    }
+}
+
+/// Normalisation of features, see [`args::AffineF32`].
+#[derive(Debug)]
+pub struct Affine<'a> {
+    /// Input; `y` itself if there is none.
+    pub x: Option<&'a [u8]>,
+    /// What is subtracted.
+    pub shift: &'a [u8],
+    /// What is multiplied.
+    pub factor: &'a [u8],
+    /// Output.
+    pub y: &'a mut [u8],
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a row.
+    pub n: usize,
+}
+
+impl Layer for Affine<'_> {
+    type Args = args::AffineF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        let all = self.rows.checked_mul(self.n)?;
+        has(self.y, all)?;
+        has(self.shift, self.n)?;
+        has(self.factor, self.n)?;
+        let y = self.y.as_mut_ptr();
+        let x = match self.x {
+            Some(x) => {
+                has(x, all)?;
+                x.as_ptr()
+            }
+            None => y.cast_const(),
+        };
+        Some(args::AffineF32 {
+            x,
+            shift: self.shift.as_ptr(),
+            factor: self.factor.as_ptr(),
+            y,
+            rows: self.rows,
+            n: self.n,
+        })
+    }
+}
+
+impl Layer for Softmax<'_> {
+    type Args = args::SoftmaxF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        has(self.x, count(self.y)?)?;
+        Some(args::SoftmaxF32 {
+            x: self.x.as_ptr(),
+            rows: rows(self.y, self.n)?,
+            y: self.y.as_mut_ptr(),
+            n: self.n,
+            log: u32::from(self.log),
+        })
+    }
+}
+
+impl Layer for Norm<'_> {
+    type Args = args::NormF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        has(self.x, count(self.y)?)?;
+        has(self.gamma, self.n)?;
+        let beta = match self.beta {
+            Some(beta) => {
+                has(beta, self.n)?;
+                beta.as_ptr()
+            }
+            None => core::ptr::null(),
+        };
+        Some(args::NormF32 {
+            x: self.x.as_ptr(),
+            rows: rows(self.y, self.n)?,
+            y: self.y.as_mut_ptr(),
+            n: self.n,
+            gamma: self.gamma.as_ptr(),
+            beta,
+            eps: self.eps,
+            rms: u32::from(self.beta.is_none()),
+        })
+    }
+}
+
+impl Layer for Mean<'_> {
+    type Args = args::MeanF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        has(self.x, self.rows.checked_mul(self.n)?)?;
+        has(self.y, self.n)?;
+        (self.rows > 0).then_some(args::MeanF32 {
+            x: self.x.as_ptr(),
+            y: self.y.as_mut_ptr(),
+            rows: self.rows,
+            n: self.n,
+        })
+    }
+}
+
+impl Layer for Cosine<'_> {
+    type Args = args::CosineF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        let rows = count(self.y)?;
+        has(self.x, self.d)?;
+        has(self.rows, rows.checked_mul(self.d)?)?;
+        Some(args::CosineF32 {
+            key: self.x.as_ptr(),
+            x: self.rows.as_ptr(),
+            y: self.y.as_mut_ptr(),
+            rows,
+            n: self.d,
+            eps: self.eps,
+        })
+    }
+}
+
+impl Layer for Pool<'_> {
+    type Args = args::PoolF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        let ([height, width, channels], [out_height, out_width]) = (self.image, self.out);
+        let size = |height: usize, width: usize| height.checked_mul(width)?.checked_mul(channels);
+        has(self.x, size(height, width)?)?;
+        has(self.y, size(out_height, out_width)?)?;
+        for (out, (stride, window)) in self.out.iter().zip(self.stride.iter().zip(self.window)) {
+            out.checked_mul(*stride)?.checked_add(window)?;
+        }
+        Some(args::PoolF32 {
+            x: self.x.as_ptr(),
+            y: self.y.as_mut_ptr(),
+            height,
+            width,
+            channels,
+            out_height,
+            out_width,
+            window: self.window,
+            stride: self.stride,
+            pad: self.pad,
+            max: u32::from(self.greatest),
+        })
+    }
+}
