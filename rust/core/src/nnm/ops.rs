@@ -901,9 +901,6 @@ pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
         let [_, w, b, _] = op.inputs;
         let constant = |index| model.tensor(index).ok_or(fault(Fault::Mismatch));
         let (w, b) = (constant(w)?, constant(b)?);
-        if w.dtype == DType::F32 {
-            continue;
-        }
         let weights = model.data(&w).ok_or(fault(Fault::Mismatch))?;
         let bias = model.data(&b).ok_or(fault(Fault::Mismatch))?;
         let row_bytes = weights.len().checked_div(fixed::elements(bias).len());

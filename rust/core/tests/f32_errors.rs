@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Model files with something wrong in a layer of single precision: each fault is refused, in a line that
+//! says what it is about.
+
+#[path = "common/codes.rs"]
+mod codes;
+mod common;
+
+use codes::{pair, Codes};
+use common::check;
+use neural_core::error::MAX_LINE;
+use neural_core::nnm::{DType, OpKind, Tensor, TensorKind, NONE};
+
+const ONE: i32 = 0x3f80_0000;
+
+/// A network of one operation: inputs that are activations, then constants. The first activation is the
+/// input of the network, the others are its elements in another order or number.
+fn network(
+    kind: OpKind,
+    activations: &[&[u32]],
+    constants: &[&[u32]],
+    params: &[i32],
+    out: &[u32],
+) -> Codes {
+    let mut net = Codes::new(&[1], 0);
+    let number = |kind, dims: &[u32]| Tensor::new(DType::F32, kind, dims);
+    let activation =
+        |net: &mut Codes, dims: &[u32]| net.add(number(TensorKind::Activation, dims), vec![]);
+    net.tensors[0] = number(TensorKind::Activation, activations[0]);
+    let mut inputs = vec![0];
+    for dims in &activations[1..] {
+        // Elements of the mean of the input, as often as it takes.
+        let n: u32 = dims.iter().product();
+        let last = *activations[0].last().unwrap();
+        let mean = activation(&mut net, &[last]);
+        net.op(OpKind::Mean, &[0], &[], mean);
+        let (w, b) = (vec![0; (4 * n * last) as usize], vec![0; 4 * n as usize]);
+        let w = net.add(number(TensorKind::Constant, &[n, last]), w);
+        let b = net.add(number(TensorKind::Constant, &[n]), b);
+        let row = activation(&mut net, &[n]);
+        net.op(OpKind::Dense, &[mean, w, b], &[], row);
+        let shaped = activation(&mut net, dims);
+        inputs.push(net.op(OpKind::Reshape, &[row], &[], shaped));
+    }
+    for dims in constants {
+        let tensor = number(TensorKind::Constant, dims);
+        let data = vec![0; tensor.data_bytes as usize];
+        inputs.push(net.add(tensor, data));
+    }
+    let out = activation(&mut net, out);
+    net.op(kind, &inputs, params, out);
+    net
+}
+
+/// Expects a network, and that it is refused once it is changed.
+#[track_caller]
+fn refuse(net: &Codes, change: impl FnOnce(&mut Codes), line: &str) {
+    assert_eq!(check(&net.file()), Ok(()));
+    let mut net = net.clone();
+    change(&mut net);
+    let error = check(&net.file()).expect_err("accepted").to_string();
+    let place = format!("model: op {}: ", net.ops.len() - 1);
+    assert_eq!(error.strip_prefix(&place), Some(line), "{error}");
+    assert!(error.len() <= MAX_LINE);
+}
+
+fn last(net: &mut Codes) -> &mut neural_core::nnm::Op {
+    net.ops.last_mut().unwrap()
+}
+
+/// Sets a parameter.
+fn param(i: usize, value: i32) -> impl FnOnce(&mut Codes) {
+    move |net| last(net).params[i] = value
+}
+
+/// Gives operand `slot` (4: the output) another type or other sizes.
+fn operand(slot: usize, dtype: DType, dims: &'static [u32]) -> impl FnOnce(&mut Codes) {
+    move |net| {
+        let op = *last(net);
+        let index = op.inputs.get(slot).copied().unwrap_or(op.output) as usize;
+        let kind = net.tensors[index].kind;
+        net.tensors[index] = Tensor::new(dtype, kind, dims);
+        net.data[index] = vec![0; net.tensors[index].data_bytes as usize];
+    }
+}
+
+/// What no operation takes: activation codes, more operands, and parameters from one on.
+#[track_caller]
+fn common(net: &Codes, operands: usize, params: usize) {
+    let relu = neural_core::act::Activation::Relu;
+    let line = "activation 1 is not supported";
+    refuse(net, |net| last(net).activation = relu, line);
+    for slot in operands..4 {
+        let line = format!("input {slot} is 0, must be {NONE}");
+        refuse(net, |net| last(net).inputs[slot] = 0, &line);
+    }
+    for i in params..7 {
+        let line = format!("reserved byte {} is not 0", 28 + 4 * i);
+        refuse(net, param(i, 1), &line);
+    }
+}
+
+/// Functions: codes, slopes of those that have one, none for the others.
+#[track_caller]
+fn function(net: &Codes) {
+    let field = "params[0] (function)";
+    for code in [-1, 16, i32::MAX] {
+        let line = format!("{field} is {code}, allowed is 0..=15");
+        refuse(net, param(0, code), &line);
+    }
+    let line = format!("params (not used here) is {ONE}, allowed is 0..=0");
+    refuse(net, param(1, ONE), &line);
+    for (code, slope, accepted) in [
+        (3, ONE, true),
+        (11, ONE, true),
+        (3, -ONE, true),
+        (3, 0, true),
+        (3, 0x7f80_0000, false),
+        (11, 0x7fc0_0000, false),
+        (4, ONE, false),
+    ] {
+        let mut net = net.clone();
+        last(&mut net).params[..2].copy_from_slice(&[code, slope]);
+        assert_eq!(check(&net.file()).is_ok(), accepted, "{code} {slope:x}");
+    }
+}
+
+/// A positive, finite and normal number in a parameter.
+#[track_caller]
+fn positive(net: &Codes, i: usize) {
+    for bits in [
+        0,
+        -1,
+        1,
+        0x007f_ffff,
+        0x7f80_0000,
+        0x7fc0_0000,
+        -ONE,
+        i32::MIN,
+    ] {
+        let mut net = net.clone();
+        last(&mut net).params[i] = bits;
+        let error = check(&net.file()).expect_err("accepted").to_string();
+        assert!(error.contains("scale"), "{error}");
+    }
+    for bits in [0x0080_0000, ONE, 0x7f7f_ffff] {
+        let mut net = net.clone();
+        last(&mut net).params[i] = bits;
+        assert_eq!(check(&net.file()), Ok(()));
+    }
+}
+
+#[test]
+fn dense_layers() {
+    let net = network(OpKind::Dense, &[&[2, 3]], &[&[4, 3], &[4]], &[], &[2, 4]);
+    common(&net, 3, 2);
+    function(&net);
+    use DType::{F32, I8};
+    let f32 = |operand: &str| format!("{operand} has elements of i8, must have f32");
+    refuse(&net, operand(1, I8, &[4, 3]), &f32("input 1 (weights)"));
+    refuse(&net, operand(2, I8, &[4]), &f32("input 2 (bias)"));
+    let line = "weights: dimension 1 is 2, must be 3";
+    refuse(&net, operand(1, F32, &[4, 2]), line);
+    let line = "bias: dimension 0 is 5, must be 4";
+    refuse(&net, operand(2, F32, &[5]), line);
+    let line = "output: dimension 1 is 5, must be 4";
+    refuse(&net, operand(4, F32, &[2, 5]), line);
+    let line = "output has 1 dimensions, must have 2";
+    refuse(&net, operand(4, F32, &[4]), line);
+}
+
+#[test]
+fn windows() {
+    let steps = [0, 0, pair([1, 1]), pair([1, 1])];
+    let cases = [
+        (OpKind::Conv2d, vec![[3, 2, 2, 5].as_slice(), &[3]], 3),
+        (OpKind::DepthwiseConv2d, vec![&[2, 2, 5], &[5]], 5),
+    ];
+    for (kind, constants, n) in cases {
+        let net = network(kind, &[&[4, 4, 5]], &constants, &steps, &[3, 3, n]);
+        common(&net, 3, 6);
+        function(&net);
+        let line = "stride is 0, allowed is 1..=65535";
+        refuse(&net, param(2, pair([1, 0])), line);
+        let line = "dilation is 0, allowed is 1..=65535";
+        refuse(&net, param(3, pair([0, 1])), line);
+        let line = "pad before is 2, allowed is 0..=1";
+        refuse(&net, param(4, pair([0, 2])), line);
+        let line = "pad after is 2, allowed is 0..=1";
+        refuse(&net, param(5, pair([2, 0])), line);
+        let line = "output: dimension 0 is 4, must be 3";
+        refuse(&net, operand(4, DType::F32, &[4, 3, 7]), line);
+    }
+    for kind in [OpKind::AveragePool2d, OpKind::MaxPool2d] {
+        let steps = [0, 0, pair([1, 1]), pair([2, 2])];
+        let net = network(kind, &[&[4, 4, 5]], &[], &steps, &[3, 3, 5]);
+        common(&net, 1, 6);
+        for i in 0..2 {
+            let line = "params (not used here) is 1, allowed is 0..=0";
+            refuse(&net, param(i, 1), line);
+        }
+        let line = "window is 5, allowed is 1..=4";
+        refuse(&net, param(3, pair([5, 2])), line);
+        let line = "output: dimension 2 is 4, must be 5";
+        refuse(&net, operand(4, DType::F32, &[3, 3, 4]), line);
+    }
+}
+
+#[test]
+fn sums_and_products() {
+    for kind in [OpKind::Add, OpKind::Sub, OpKind::Mul] {
+        let net = network(kind, &[&[3, 4]], &[&[4]], &[], &[3, 4]);
+        common(&net, 2, 2);
+        function(&net);
+        let line = "input 1 (b): dimension 0 is 3, must be 4";
+        refuse(&net, operand(1, DType::F32, &[3]), line);
+        let line = "input 1 (b) has 3 dimensions, must have 2";
+        refuse(&net, operand(1, DType::F32, &[1, 3, 4]), line);
+        let line = "input 1 (b) has elements of i32, must have f32";
+        refuse(&net, operand(1, DType::I32, &[4]), line);
+    }
+}
+
+#[test]
+fn rows() {
+    for (kind, params) in [
+        (OpKind::Map, 2),
+        (OpKind::Softmax, 0),
+        (OpKind::LogSoftmax, 0),
+    ] {
+        let net = network(kind, &[&[3, 4]], &[], &[], &[3, 4]);
+        common(&net, 1, params);
+        if kind == OpKind::Map {
+            function(&net);
+        }
+        let line = "output: dimension 1 is 5, must be 4";
+        refuse(&net, operand(4, DType::F32, &[3, 5]), line);
+    }
+    let net = network(OpKind::Mean, &[&[3, 4]], &[], &[], &[4]);
+    common(&net, 1, 0);
+    let line = "output: dimension 0 is 3, must be 4";
+    refuse(&net, operand(4, DType::F32, &[3]), line);
+    let gamma: &[u32] = &[4];
+    for (kind, lists) in [(OpKind::LayerNorm, 2), (OpKind::RmsNorm, 1)] {
+        let net = network(kind, &[&[3, 4]], &[gamma; 2][..lists], &[ONE], &[3, 4]);
+        common(&net, 1 + lists, 1);
+        positive(&net, 0);
+        let line = "gamma: dimension 0 is 3, must be 4";
+        refuse(&net, operand(1, DType::F32, &[3]), line);
+        if lists == 2 {
+            let line = "beta has 2 dimensions, must have 1";
+            refuse(&net, operand(2, DType::F32, &[1, 4]), line);
+        }
+        let line = "output: dimension 0 is 2, must be 3";
+        refuse(&net, operand(4, DType::F32, &[2, 4]), line);
+    }
+}
+
+#[test]
+fn attention() {
+    use DType::F32;
+    let (q, k): (&[u32], &[u32]) = (&[3, 8], &[5, 8]);
+    let net = network(OpKind::Attention, &[q, k, k], &[], &[2, 1, ONE], q);
+    common(&net, 3, 3);
+    positive(&net, 2);
+    for heads in [0, -1, 9, i32::MAX, i32::MIN] {
+        let line = format!("params[0] (heads) is {heads}, allowed is 1..=8");
+        refuse(&net, param(0, heads), &line);
+    }
+    for heads in [3, 5, 6, 7] {
+        let line = format!("q: dimension 1 is 8, must be {heads}");
+        refuse(&net, param(0, heads), &line);
+    }
+    for causal in [-1, 2] {
+        let line = format!("params[1] (causal) is {causal}, allowed is 0..=1");
+        refuse(&net, param(1, causal), &line);
+    }
+    let line = "output: dimension 0 is 4, must be 3";
+    refuse(&net, operand(4, F32, &[4, 8]), line);
+    let sizes = |slot, dims, line: &str| {
+        // A reshape gives the operand, so the number of elements stays.
+        refuse(&net, operand(slot, F32, dims), line);
+    };
+    sizes(1, &[10, 4], "k: dimension 1 is 4, must be 8");
+    sizes(2, &[40], "v has 1 dimensions, must have 2");
+    // Values of fewer keys.
+    let net = network(OpKind::Attention, &[q, k, k], &[], &[2, 0, ONE], q);
+    let swapped = |net: &mut Codes| last(net).inputs[2] = 0;
+    refuse(&net, swapped, "v: dimension 0 is 3, must be 5");
+    // The first query would see nothing.
+    let (q, k): (&[u32], &[u32]) = (&[5, 8], &[3, 8]);
+    let net = network(OpKind::Attention, &[q, k, k], &[], &[2, 0, ONE], q);
+    refuse(&net, param(1, 1), "k: dimension 0 is 3, must be 5");
+}
+
+#[test]
+fn recurrent_layers() {
+    use DType::F32;
+    for (kind, gates, biases) in [(OpKind::Lstm, 4, 4), (OpKind::Gru, 3, 6)] {
+        let (w, b) = ([gates * 2, 5], [biases * 2]);
+        let net = network(kind, &[&[6, 3]], &[&w, &b], &[], &[6, 2]);
+        common(&net, 3, 0);
+        let have = gates * 2;
+        let dims = [gates * 2 + 1, 5];
+        let line = format!("weights: dimension 0 is {}, must be {have}", have + 1);
+        refuse(&net, |net| constant(net, 1, &dims), &line);
+        let line = format!("weights: dimension 0 is {}, must be {gates}", gates - 1);
+        refuse(&net, |net| constant(net, 1, &[gates - 1, 3]), &line);
+        let line = "weights: dimension 1 is 4, must be 5";
+        refuse(&net, |net| constant(net, 1, &[gates * 2, 4]), line);
+        let line = format!("bias: dimension 0 is 2, must be {}", biases * 2);
+        refuse(&net, operand(2, F32, &[2]), &line);
+        let line = "output: dimension 1 is 3, must be 2";
+        refuse(&net, operand(4, F32, &[6, 3]), line);
+        let line = "output: dimension 0 is 5, must be 6";
+        refuse(&net, operand(4, F32, &[5, 2]), line);
+    }
+    for (kind, gates, biases, states) in [(OpKind::LstmCell, 4, 4, 2), (OpKind::GruCell, 3, 6, 1)] {
+        let (w, b, s) = ([gates * 2, 5], [biases * 2], [states * 2]);
+        let net = network(kind, &[&[3], &s], &[&w, &b], &[], &s);
+        common(&net, 4, 0);
+        let line = format!("state: dimension 0 is 3, must be {}", states * 2);
+        refuse(&net, |net| last(net).inputs[1] = 0, &line);
+        let line = "output: dimension 0 is 1, must be";
+        let line = format!("{line} {}", states * 2);
+        refuse(&net, operand(4, F32, &[1]), &line);
+        let line = format!("bias: dimension 0 is 2, must be {}", biases * 2);
+        refuse(&net, operand(3, F32, &[2]), &line);
+    }
+}
+
+/// Gives a constant other sizes.
+fn constant(net: &mut Codes, slot: usize, dims: &[u32]) {
+    let index = last(net).inputs[slot] as usize;
+    net.tensors[index] = Tensor::new(DType::F32, TensorKind::Constant, dims);
+    net.data[index] = vec![0; net.tensors[index].data_bytes as usize];
+}
+
+#[test]
+fn similarities() {
+    let net = network(OpKind::Cosine, &[&[3]], &[&[4, 3]], &[ONE], &[4]);
+    common(&net, 2, 1);
+    positive(&net, 0);
+    let line = "rows: dimension 1 is 2, must be 3";
+    refuse(&net, operand(1, DType::F32, &[4, 2]), line);
+    let line = "rows has 1 dimensions, must have 2";
+    refuse(&net, operand(1, DType::F32, &[12]), line);
+    let line = "output: dimension 0 is 3, must be 4";
+    refuse(&net, operand(4, DType::F32, &[3]), line);
+}
+
+#[test]
+fn codes_have_none_of_them() {
+    for kind in [OpKind::Map, OpKind::LogSoftmax] {
+        let mut net = Codes::new(&[4], 0);
+        let y = net.activation(&[4], 0);
+        net.op(kind, &[0], &[], y);
+        assert!(check(&net.file()).is_err(), "{kind:?}");
+    }
+    let mut net = network(OpKind::Map, &[&[4]], &[], &[], &[4]);
+    let table = net.add(
+        Tensor::new(DType::I8, TensorKind::Constant, &[256]),
+        vec![0; 256],
+    );
+    let op = last(&mut net);
+    (op.kind, op.inputs[1]) = (OpKind::Lut, table);
+    let error = check(&net.file()).expect_err("accepted").to_string();
+    assert_eq!(error, "model: op 0: lut of f32 is not supported");
+}
