@@ -8,6 +8,7 @@
 
 use core::cell::Cell;
 
+use neural_core::float as numbers;
 use neural_core::int8::{
     self as codes, Add, Chain, Depthwise, Gemm, Mean, Mul, Pool, Softmax, GROUP, LANES, PANEL,
 };
@@ -43,6 +44,14 @@ const SCALAR_ADD: u64 = 96;
 const SCALAR_MUL: u64 = 48;
 const SCALAR_SOFTMAX: u64 = 640;
 const SCALAR_LUT: u64 = 8;
+
+/// What a multiply-accumulate of numbers counts for, and an element of a function, of a norm or of a
+/// softmax: weights of numbers are four times as many bytes.
+const NUMBER_WORK: usize = 2;
+const FUNCTION_WORK: usize = 32;
+
+/// Bytes of a number.
+const NUMBER: usize = 4;
 
 /// Sections in which vector registers may be used.
 pub trait Section {
@@ -135,6 +144,15 @@ impl<S: Section> Simd<S> {
         }
         self.operations.set(self.operations.get().wrapping_add(1));
         true
+    }
+
+    /// Does `count` things of numbers, each of which costs so much, for which there is nothing but vector
+    /// code. `false` if it did not.
+    #[inline]
+    fn numbers(&self, counts: &[usize], each: usize, run: impl FnOnce(&Set) -> bool) -> bool {
+        let work = counts.iter().fold(each, |work, &n| work.saturating_mul(n));
+        // CAST: widens.
+        self.vector(THRESHOLD, work as u64, run)
     }
 
     /// Announces scalar code, for so many elements that each cost so much.
@@ -327,6 +345,82 @@ impl<S: Section> Kernels for Simd<S> {
     fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
         self.aside(y.len(), 1);
         Scalar.flip_i8(x, y);
+    }
+
+    fn gemm_f32(&self, mut layer: numbers::Gemm<'_>) -> bool {
+        let rows = match layer.by_row {
+            true => layer.n,
+            false => layer.n.div_ceil(LANES).saturating_mul(LANES),
+        };
+        let row = (layer.offsets.len() / 4).saturating_mul(layer.k);
+        let counts = [layer.outer, layer.m, rows, row.saturating_add(RESULT_WORK)];
+        self.numbers(&counts, NUMBER_WORK, |set| set.gemm_f32(&mut layer))
+    }
+
+    fn depthwise_f32(&self, mut layer: numbers::Depthwise<'_>) -> bool {
+        let taps = (layer.offsets.len() / 4).saturating_add(RESULT_WORK);
+        let counts = [layer.outer, layer.m, layer.channels, taps];
+        self.numbers(&counts, NUMBER_WORK, |set| set.depthwise_f32(&mut layer))
+    }
+
+    fn pool_f32(&self, mut layer: numbers::Pool<'_>) -> bool {
+        let ([_, _, channels], [height, width]) = (layer.image, layer.window);
+        let counts = [layer.y.len() / NUMBER, height, width];
+        let least = if channels < LANES { LANES } else { 1 };
+        let each = NUMBER_WORK.saturating_mul(least);
+        self.numbers(&counts, each, |set| set.pool_f32(&mut layer))
+    }
+
+    fn binary_f32(&self, mut layer: numbers::Binary<'_>) -> bool {
+        // A row of `b` is a vector at least.
+        let least = if layer.b.len() < 64 { LANES } else { 1 };
+        let counts = [layer.y.len() / NUMBER, least];
+        let each = match layer.act.function {
+            numbers::Function::None => NUMBER_WORK,
+            _ => FUNCTION_WORK,
+        };
+        self.numbers(&counts, each, |set| set.binary_f32(&mut layer))
+    }
+
+    fn map_f32(&self, mut layer: numbers::Map<'_>) -> bool {
+        let counts = [layer.y.len() / NUMBER];
+        self.numbers(&counts, FUNCTION_WORK, |set| set.map_f32(&mut layer))
+    }
+
+    fn softmax_f32(&self, mut layer: numbers::Softmax<'_>) -> bool {
+        let counts = [layer.y.len() / NUMBER];
+        self.numbers(&counts, FUNCTION_WORK, |set| set.softmax_f32(&mut layer))
+    }
+
+    fn norm_f32(&self, mut layer: numbers::Norm<'_>) -> bool {
+        let counts = [layer.y.len() / NUMBER];
+        self.numbers(&counts, FUNCTION_WORK, |set| set.norm_f32(&mut layer))
+    }
+
+    fn mean_f32(&self, mut layer: numbers::Mean<'_>) -> bool {
+        let counts = [layer.rows, layer.n];
+        self.numbers(&counts, NUMBER_WORK, |set| set.mean_f32(&mut layer))
+    }
+
+    fn attention_f32(&self, mut layer: numbers::Attention<'_>) -> bool {
+        let key = layer.d.saturating_mul(2).saturating_add(RESULT_WORK);
+        let counts = [layer.heads, layer.t, layer.s, key];
+        self.numbers(&counts, NUMBER_WORK, |set| set.attention_f32(&mut layer))
+    }
+
+    fn lstm_cell_f32(&self, mut layer: numbers::LstmCell<'_>) -> bool {
+        let counts = [layer.gates.len() / NUMBER];
+        self.numbers(&counts, FUNCTION_WORK, |set| set.lstm_f32(&mut layer))
+    }
+
+    fn gru_cell_f32(&self, mut layer: numbers::GruCell<'_>) -> bool {
+        let counts = [layer.x.len() / NUMBER];
+        self.numbers(&counts, FUNCTION_WORK, |set| set.gru_f32(&mut layer))
+    }
+
+    fn cosine_f32(&self, mut layer: numbers::Cosine<'_>) -> bool {
+        let counts = [layer.rows.len() / NUMBER, 2];
+        self.numbers(&counts, NUMBER_WORK, |set| set.cosine_f32(&mut layer))
     }
 
     fn tile_macs(&self) -> u64 {

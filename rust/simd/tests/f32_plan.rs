@@ -211,10 +211,7 @@ fn compare(set: Set, net: &Net, input: &[f32], what: &dyn std::fmt::Debug) {
     let size = input.len() / 3;
     let want: Vec<f64> = input.chunks(size).flat_map(|x| net.compute(x)).collect();
     for tile in [1, 1000, u64::MAX] {
-        let kernels = Vectors {
-            set: Some(set),
-            tile,
-        };
+        let kernels = Vectors::new(Some(set), tile);
         let what = (what, set.isa(), tile);
         let y = net.run(&kernels, input);
         let y = y.unwrap_or_else(|error| panic!("{what:?}: {error}"));
@@ -329,10 +326,7 @@ fn without_vector_code_there_is_no_answer() {
         };
         let scalar = Set::select(&Default::default(), None);
         for set in [None, scalar] {
-            let kernels = Vectors {
-                set,
-                tile: u64::MAX,
-            };
+            let kernels = Vectors::new(set, u64::MAX);
             let y = net.run(&kernels, &random.units((dims[0] * 6) as usize));
             // Moving numbers takes no arithmetic.
             match kinds(&net).iter().all(|&kind| moves(kind)) {
@@ -359,10 +353,7 @@ fn no_numbers_come_to_an_end() {
             let mut input = random.units(n);
             input[random.range(0, n - 1)] = bad;
             for set in sets() {
-                let kernels = Vectors {
-                    set: Some(set),
-                    tile: 1000,
-                };
+                let kernels = Vectors::new(Some(set), 1000);
                 // As many as there should be, whatever they are.
                 let y = net.run(&kernels, &input).unwrap();
                 assert_eq!(y.len(), net.compute(&input).len());

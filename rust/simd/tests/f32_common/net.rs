@@ -7,21 +7,28 @@ use super::{function, sigmoid, Random};
 use neural_core::act::Activation;
 use neural_core::float::{self, Function};
 use neural_core::nnm::{self, DType, Graph, Limits, Op, OpKind, Tensor, TensorKind, NONE, PARAMS};
-use neural_core::plan::{self, DenseArgs, Kernels, Scalar, Step};
+use neural_core::plan::{self, DenseArgs, Kernels, Step};
 use neural_core::Error;
-use neural_simd::Set;
+use neural_simd::{NoSection, Set, Simd};
 
-/// Kernels with vector code for numbers, if there is a set.
+/// Kernels with vector code, if there is a set, and tiles of any size.
 pub(crate) struct Vectors {
-    pub(crate) set: Option<Set>,
-    pub(crate) tile: u64,
+    kernels: Simd<NoSection>,
+    tile: u64,
+}
+
+impl Vectors {
+    pub(crate) fn new(set: Option<Set>, tile: u64) -> Self {
+        let kernels = Simd::new(set, NoSection);
+        Vectors { kernels, tile }
+    }
 }
 
 macro_rules! numbers {
-    ($($name:ident($args:ident) = $method:ident;)*) => {
+    ($($name:ident($args:ident);)*) => {
         impl Kernels for Vectors {
             fn dense_q16(&self, args: DenseArgs<'_>) {
-                Scalar.dense_q16(args);
+                self.kernels.dense_q16(args);
             }
 
             fn tile_macs(&self) -> u64 {
@@ -29,8 +36,8 @@ macro_rules! numbers {
             }
 
             $(
-                fn $name(&self, mut args: float::$args<'_>) -> bool {
-                    self.set.is_some_and(|set| set.$method(&mut args))
+                fn $name(&self, args: float::$args<'_>) -> bool {
+                    self.kernels.$name(args)
                 }
             )*
         }
@@ -38,18 +45,18 @@ macro_rules! numbers {
 }
 
 numbers! {
-    gemm_f32(Gemm) = gemm_f32;
-    depthwise_f32(Depthwise) = depthwise_f32;
-    pool_f32(Pool) = pool_f32;
-    binary_f32(Binary) = binary_f32;
-    softmax_f32(Softmax) = softmax_f32;
-    norm_f32(Norm) = norm_f32;
-    attention_f32(Attention) = attention_f32;
-    lstm_cell_f32(LstmCell) = lstm_f32;
-    gru_cell_f32(GruCell) = gru_f32;
-    cosine_f32(Cosine) = cosine_f32;
-    map_f32(Map) = map_f32;
-    mean_f32(Mean) = mean_f32;
+    gemm_f32(Gemm);
+    depthwise_f32(Depthwise);
+    pool_f32(Pool);
+    binary_f32(Binary);
+    softmax_f32(Softmax);
+    norm_f32(Norm);
+    attention_f32(Attention);
+    lstm_cell_f32(LstmCell);
+    gru_cell_f32(GruCell);
+    cosine_f32(Cosine);
+    map_f32(Map);
+    mean_f32(Mean);
 }
 
 /// A network to be written; each operation reads what was there before.
