@@ -61,12 +61,18 @@
 //! A file is hostile until [`parse`] has passed it. The bytes must not change afterwards; if they
 //! do nevertheless, results are wrong, but nothing else happens.
 
+mod bounds;
 mod check;
+mod cost;
 mod crc;
+mod elements;
 mod floats;
+mod moved;
 mod ops;
+mod products;
 mod record;
 mod recurrent;
+mod window;
 mod write;
 
 use core::fmt;
@@ -75,8 +81,9 @@ use crate::error::Error;
 use crate::name;
 
 pub use self::check::{parse, parse_pausing};
-pub(crate) use self::ops::{last_dim, Window};
+pub(crate) use self::ops::last_dim;
 pub use self::record::{DType, Op, OpKind, Tensor, TensorKind, PARAMS};
+pub(crate) use self::window::Window;
 pub use self::write::{dense_file_bytes, seal, write_dense, DenseSpec, Graph, Part};
 
 use self::record::{array, Header};

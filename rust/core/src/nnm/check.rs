@@ -9,6 +9,7 @@
 
 use crate::error::{Error, Fault, Place};
 
+use super::bounds;
 use super::crc::Crc32c;
 use super::ops;
 use super::record::{array, field, u32_at, Header, Op, Tensor, TensorKind};
@@ -50,7 +51,7 @@ pub fn parse_pausing<'a>(
         pause,
     };
     model.macs = check_ops(&model, limits, activations)?;
-    ops::check_weights(&model)?;
+    bounds::check_weights(&model)?;
     Ok(model)
 }
 
