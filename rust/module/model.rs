@@ -70,6 +70,7 @@ const ATOMIC_SCRATCH: usize = 64 << 10;
 /// as long in general registers (see `Documentation/performance.rst`).
 fn cost_of(step: &Step) -> u64 {
     let (mac, output) = match (step.dtype(), step.kind()) {
+        (_, OpKind::Forest) => (8, 16),
         (DType::Q16, _) => (1, cost_of_activation(step.activation())),
         (_, OpKind::Dense | OpKind::Conv2d) => (2, 128),
         (_, OpKind::DepthwiseConv2d) => (4, 96),

@@ -17,6 +17,8 @@ mod common;
 mod drive;
 #[path = "../tests/common/mutate.rs"]
 mod mutate;
+#[path = "../tests/common/numbers.rs"]
+mod numbers;
 #[path = "../tests/common/random.rs"]
 mod random;
 

@@ -9,6 +9,8 @@ mod common;
 #[allow(dead_code)] // Only its files are wanted.
 #[path = "../tests/common/mutate.rs"]
 mod mutate;
+#[path = "../tests/common/numbers.rs"]
+mod numbers;
 #[path = "../tests/common/random.rs"]
 mod random;
 

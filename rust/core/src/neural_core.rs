@@ -32,5 +32,6 @@ pub mod nnm;
 pub mod plan;
 mod scalar;
 pub mod stats;
+pub mod trees;
 
 pub use error::{Class, Error};

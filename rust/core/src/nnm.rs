@@ -31,7 +31,7 @@
 //! earlier ones have written, and writes a tensor that nothing else writes. All activations of a
 //! network have the same type, that of its input.
 //!
-//! In Q16.16 there is dense only, with the operands `x[in]`, `W[out, in]` (a row per output), `b[out]`
+//! In Q16.16 there is dense, with the operands `x[in]`, `W[out, in]` (a row per output), `b[out]`
 //! and the result `y[out]`; `params[0]` is the slope of leaky ReLU. The weights of a row are bounded
 //! such that no input whatsoever overflows the 64-bit sum:
 //! `2^31 * sum |w| + 2^16 * |b| + 2^15 < 2^63`.
@@ -58,6 +58,15 @@
 //! has: in `R[2, n]` all multipliers before all shifts, otherwise a shift behind each multiplier. The
 //! arithmetic is that of [`crate::int8`]. Rows of weights are bounded: `255 * sum |w| + |b| < 2^31`.
 //!
+//! Of any type are moves (concat, pad, reshape, transpose, slice), forests, whose constants are i32, and
+//! embeddings:
+//!
+//! ```text
+//! slice              x                                           first element of each dimension
+//! forest             x[.., k] N[.., 4] T[trees] L[.., m]         mean, shift; i8: (0) multiplier shift
+//! embedding          x[..] E[rows, n]
+//! ```
+//!
 //! A file is hostile until [`parse`] has passed it. The bytes must not change afterwards; if they
 //! do nevertheless, results are wrong, but nothing else happens.
 
@@ -67,11 +76,13 @@ mod cost;
 mod crc;
 mod elements;
 mod floats;
+mod kind;
 mod moved;
 mod ops;
 mod products;
 mod record;
 mod recurrent;
+mod trees;
 mod window;
 mod write;
 
@@ -81,8 +92,9 @@ use crate::error::Error;
 use crate::name;
 
 pub use self::check::{parse, parse_pausing};
+pub use self::kind::OpKind;
 pub(crate) use self::ops::last_dim;
-pub use self::record::{DType, Op, OpKind, Tensor, TensorKind, PARAMS};
+pub use self::record::{DType, Op, Tensor, TensorKind, PARAMS};
 pub(crate) use self::window::Window;
 pub use self::write::{dense_file_bytes, seal, write_dense, DenseSpec, Graph, Part};
 

@@ -18,6 +18,7 @@ mod float;
 mod int8;
 mod moves;
 mod patches;
+mod plain;
 mod q16;
 
 use crate::act::Activation;
@@ -26,11 +27,13 @@ use crate::float as numbers;
 use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
 use crate::scalar;
+use crate::trees;
 
 use self::build::Builder;
 use self::chain::Chain;
 use self::float::Float;
 use self::int8::Int8;
+use self::plain::Plain;
 use self::q16::DenseQ16;
 
 /// The most multiply-accumulates that are done between two calls of [`Kernels::pause`], unless
@@ -135,6 +138,7 @@ enum Work {
     DenseQ16(DenseQ16),
     Int8(Int8),
     Float(Float),
+    Plain(Plain),
 }
 
 /// One step of a plan. Made by [`Model::plan`](crate::nnm::Model::plan).
@@ -349,6 +353,11 @@ pub trait Kernels {
         }
     }
 
+    /// Some decision trees, of elements of any type.
+    fn forest(&self, args: trees::Forest<'_>) {
+        trees::sums(args);
+    }
+
     /// Matrix product of numbers: dense layers and convolutions. `false`: not here, not now.
     fn gemm_f32(&self, args: numbers::Gemm<'_>) -> bool {
         let _ = args;
@@ -533,6 +542,7 @@ pub fn run<K: Kernels + ?Sized>(
             Work::DenseQ16(dense) => dense.run(step, &mut meter, weights, samples, &mut tensors)?,
             Work::Int8(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
             Work::Float(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
+            Work::Plain(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
         }
     }
     Ok(())

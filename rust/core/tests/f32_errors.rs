@@ -6,52 +6,16 @@
 #[path = "common/codes.rs"]
 mod codes;
 mod common;
+#[path = "common/numbers.rs"]
+mod numbers;
 
 use codes::{pair, Codes};
 use common::check;
 use neural_core::error::MAX_LINE;
 use neural_core::nnm::{DType, OpKind, Tensor, TensorKind, NONE};
+use numbers::network;
 
 const ONE: i32 = 0x3f80_0000;
-
-/// A network of one operation: inputs that are activations, then constants. The first activation is the
-/// input of the network, the others are its elements in another order or number.
-fn network(
-    kind: OpKind,
-    activations: &[&[u32]],
-    constants: &[&[u32]],
-    params: &[i32],
-    out: &[u32],
-) -> Codes {
-    let mut net = Codes::new(&[1], 0);
-    let number = |kind, dims: &[u32]| Tensor::new(DType::F32, kind, dims);
-    let activation =
-        |net: &mut Codes, dims: &[u32]| net.add(number(TensorKind::Activation, dims), vec![]);
-    net.tensors[0] = number(TensorKind::Activation, activations[0]);
-    let mut inputs = vec![0];
-    for dims in &activations[1..] {
-        // Elements of the mean of the input, as often as it takes.
-        let n: u32 = dims.iter().product();
-        let last = *activations[0].last().unwrap();
-        let mean = activation(&mut net, &[last]);
-        net.op(OpKind::Mean, &[0], &[], mean);
-        let (w, b) = (vec![0; (4 * n * last) as usize], vec![0; 4 * n as usize]);
-        let w = net.add(number(TensorKind::Constant, &[n, last]), w);
-        let b = net.add(number(TensorKind::Constant, &[n]), b);
-        let row = activation(&mut net, &[n]);
-        net.op(OpKind::Dense, &[mean, w, b], &[], row);
-        let shaped = activation(&mut net, dims);
-        inputs.push(net.op(OpKind::Reshape, &[row], &[], shaped));
-    }
-    for dims in constants {
-        let tensor = number(TensorKind::Constant, dims);
-        let data = vec![0; tensor.data_bytes as usize];
-        inputs.push(net.add(tensor, data));
-    }
-    let out = activation(&mut net, out);
-    net.op(kind, &inputs, params, out);
-    net
-}
 
 /// Expects a network, and that it is refused once it is changed.
 #[track_caller]

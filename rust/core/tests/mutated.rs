@@ -10,6 +10,8 @@ mod common;
 mod drive;
 #[path = "common/mutate.rs"]
 mod mutate;
+#[path = "common/numbers.rs"]
+mod numbers;
 #[path = "common/random.rs"]
 mod random;
 

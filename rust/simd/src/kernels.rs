@@ -13,6 +13,7 @@ use neural_core::int8::{
     self as codes, Add, Chain, Depthwise, Gemm, Mean, Mul, Pool, Softmax, GROUP, LANES, PANEL,
 };
 use neural_core::plan::{DenseArgs, Kernels, Scalar, TILE_MACS};
+use neural_core::trees::{self, Forest};
 
 use crate::Set;
 
@@ -36,7 +37,7 @@ const RESULT_WORK: usize = 16;
 
 /// What one step of scalar code counts for, as long as vector code takes for so many
 /// multiply-accumulates: of a product, of a result of products, of an element of a window, of a
-/// sum, of a product of two codes, of a softmax, and of what only looks up.
+/// sum, of a product of two codes, of a softmax, of what only looks up, and of a node of a tree.
 const SCALAR_MAC: u64 = 8;
 const SCALAR_RESULT: u64 = 256;
 const SCALAR_POOL: u64 = 48;
@@ -44,6 +45,7 @@ const SCALAR_ADD: u64 = 96;
 const SCALAR_MUL: u64 = 48;
 const SCALAR_SOFTMAX: u64 = 640;
 const SCALAR_LUT: u64 = 8;
+const SCALAR_NODE: u64 = 64;
 
 /// What a multiply-accumulate of numbers counts for, and an element of a function, of a norm or of a
 /// softmax: weights of numbers are four times as many bytes.
@@ -345,6 +347,13 @@ impl<S: Section> Kernels for Simd<S> {
     fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
         self.aside(y.len(), 1);
         Scalar.flip_i8(x, y);
+    }
+
+    fn forest(&self, args: Forest<'_>) {
+        let trees = args.roots.len() / NUMBER;
+        // CAST: widens.
+        self.aside(trees.saturating_mul(args.height as usize), SCALAR_NODE);
+        trees::sums(args);
     }
 
     fn gemm_f32(&self, mut layer: numbers::Gemm<'_>) -> bool {

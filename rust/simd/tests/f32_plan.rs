@@ -47,7 +47,7 @@ fn grow(net: &mut Net, random: &mut Random, x: u32) -> u32 {
     let small = elements <= 3000;
     let eps = 0.01f32.to_bits() as i32;
     loop {
-        match random.range(0, 21) {
+        match random.range(0, 22) {
             0 | 1 => {
                 let n = of(random, 1, if small { 70 } else { 4 });
                 let act = mild(random);
@@ -187,6 +187,13 @@ fn grow(net: &mut Net, random: &mut Random, x: u32) -> u32 {
                 };
                 return net.op(OpKind::Cosine, &[x, rows], &[eps], &[n]);
             }
+            21 => {
+                let of = |random: &mut Random, n: u32| random.range(0, n as usize - 1) as u32;
+                let out: Vec<u32> = dims.iter().map(|&n| 1 + of(random, n)).collect();
+                let room = dims.iter().zip(&out).map(|(n, size)| n - size + 1);
+                let starts: Vec<i32> = room.map(|n| of(random, n) as i32).collect();
+                return net.op(OpKind::Slice, &[x], &starts, &out);
+            }
             _ => {}
         }
     }
@@ -248,8 +255,8 @@ fn random_networks() {
     }
     seen.sort_by_key(|kind| kind.name());
     seen.dedup();
-    // All but tables, which are for codes.
-    assert_eq!(seen.len(), 24, "{seen:?}");
+    // All but tables, forests and embeddings.
+    assert_eq!(seen.len(), 25, "{seen:?}");
 }
 
 #[test]
@@ -321,7 +328,7 @@ fn without_vector_code_there_is_no_answer() {
         let moves = |kind| {
             matches!(
                 kind,
-                OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose
+                OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose | OpKind::Slice
             )
         };
         let scalar = Set::select(&Default::default(), None);

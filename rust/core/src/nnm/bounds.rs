@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sums of weights that no input can overflow.
+//! Sums of weights that no input can overflow, and trees whose paths end.
 
 use crate::error::{Error, Fault, Place};
 use crate::fixed;
 use crate::int8::pack;
 
-use super::record::{DType, OpKind};
+use super::kind::OpKind;
+use super::record::DType;
+use super::trees::check_trees;
 use super::{Model, Pause};
 
-/// Checks that no input can overflow a sum.
+/// Checks that no input can overflow a sum, and that trees are trees.
 pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
     for i in 0..model.header.ops {
         let fault = |fault| Error::model(Place::Op(i), fault);
         model.pause.check()?;
         let op = model.op(i).ok_or(fault(Fault::Mismatch))?;
+        if op.kind == OpKind::Forest {
+            check_trees(model, &op, fault)?;
+        }
         if !matches!(
             op.kind,
             OpKind::Dense | OpKind::Conv2d | OpKind::DepthwiseConv2d | OpKind::Lstm

@@ -5,10 +5,13 @@
 use crate::error::Fault;
 use crate::float;
 use crate::int8::pack;
+use crate::trees::SUM_BYTES;
 
 use super::check::operand;
+use super::kind::OpKind;
 use super::ops::{last_dim, Operands};
-use super::record::{DType, Op, OpKind, TensorKind};
+use super::record::{DType, Op, TensorKind};
+use super::trees;
 use super::window::Window;
 use super::Model;
 
@@ -46,6 +49,8 @@ impl Operands<'_, '_> {
                 let elements = float::attention_elements(n(s), n(d));
                 elements.map_or(u64::MAX, |n| (n as u64).saturating_mul(4))
             }
+            // Sums.
+            OpKind::Forest => u64::from(last_dim(&output)).saturating_mul(SUM_BYTES as u64),
             _ => 0,
         };
         let packed = self.packed_bytes().unwrap_or(0);
@@ -137,6 +142,7 @@ impl Model<'_> {
                 let [rows, columns, ..] = self.tensor(w)?.dims;
                 product_of(&[rows, columns])
             }
+            OpKind::Forest => trees::forest_macs(self, op)?,
             OpKind::Cosine => product_of(&[last_dim(&self.tensor(x)?)]).saturating_mul(out),
             _ => out,
         })

@@ -5,10 +5,11 @@
 
 use crate::error::Fault;
 
+use super::kind::OpKind;
 use super::ops::{
     dim, elements, last_dim, multiplier, rank, rank_of, same_shape, shape, signed, Operands,
 };
-use super::record::{field, DType, OpKind};
+use super::record::{field, DType};
 use super::window::Window;
 
 impl Operands<'_, '_> {

@@ -13,7 +13,7 @@ impl Operands<'_, '_> {
     pub(super) fn concat(&mut self) -> Result<(), Fault> {
         const NAMES: [&str; 4] = ["input 0", "input 1", "input 2", "input 3"];
         let first = self.activation(0, "input 0")?;
-        self.one_of(&first, &[DType::I8, DType::F32])?;
+        self.one_of(&first, &[DType::Q16, DType::I8, DType::F32])?;
         let y = self.output(first.dtype)?;
         self.no_activation()?;
         self.no_more_params(1)?;
@@ -58,7 +58,7 @@ impl Operands<'_, '_> {
 
     pub(super) fn pad(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
@@ -85,7 +85,7 @@ impl Operands<'_, '_> {
 
     pub(super) fn reshape(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
@@ -95,7 +95,7 @@ impl Operands<'_, '_> {
 
     pub(super) fn transpose(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
@@ -111,5 +111,24 @@ impl Operands<'_, '_> {
             seen |= 1 << axis;
         }
         field("axes that are named", seen.count_ones(), x.rank, x.rank)
+    }
+
+    pub(super) fn slice(&mut self) -> Result<(), Fault> {
+        let x = self.activation(0, "input 0 (x)")?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
+        let y = self.output(x.dtype)?;
+        self.end(1)?;
+        self.no_activation()?;
+        self.no_more_params(rank_of(&x))?;
+        rank("output", &y, x.rank)?;
+        let sizes = x.dims.into_iter().zip(y.dims).take(rank_of(&x));
+        for ((have, size), start) in sizes.zip(self.params()) {
+            let most = i32::try_from(have).unwrap_or(i32::MAX);
+            signed("params (start)", start, 0, most.saturating_sub(1))?;
+            // CAST: not negative.
+            let end = (start as u32).saturating_add(size);
+            field("end of a dimension", end, 1, have)?;
+        }
+        Ok(())
     }
 }

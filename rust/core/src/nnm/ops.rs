@@ -8,7 +8,8 @@ use crate::fixed;
 
 use super::check::{check_input, operand};
 use super::cost::Cost;
-use super::record::{field, DType, Op, OpKind, Tensor, TensorKind};
+use super::kind::OpKind;
+use super::record::{field, DType, Op, Tensor, TensorKind};
 use super::{Model, NONE};
 
 /// Checks operands, shapes and parameters of operation `index`.
@@ -43,6 +44,9 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::Gru => operands.recurrent(3, 6)?,
         OpKind::GruCell => operands.recurrent_cell(3, 6, 1)?,
         OpKind::Cosine => operands.cosine()?,
+        OpKind::Slice => operands.slice()?,
+        OpKind::Forest => operands.forest()?,
+        OpKind::Embedding => operands.embedding()?,
     }
     operands.cost()
 }

@@ -5,7 +5,8 @@
 
 use crate::error::Fault;
 
-use super::record::{field, Op, OpKind};
+use super::kind::OpKind;
+use super::record::{field, Op};
 use super::Model;
 
 /// The lower and the upper half of a parameter.

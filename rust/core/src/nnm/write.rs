@@ -11,7 +11,8 @@ use crate::error::Error;
 use crate::name;
 
 use super::check::{checksum, parse};
-use super::record::{DType, Header, Op, OpKind, Tensor, TensorKind, AFTER_CRC, CRC_AT, PARAMS};
+use super::kind::OpKind;
+use super::record::{DType, Header, Op, Tensor, TensorKind, AFTER_CRC, CRC_AT, PARAMS};
 use super::{
     Limits, Pause, ALIGN, HEADER_BYTES, MAGIC, MAX_DIM, MAX_OPS, NONE, RECORD_BYTES, VERSION,
 };

@@ -8,6 +8,7 @@ use crate::nnm::{DType, Model, Op, OpKind, Tensor, ALIGN, NONE};
 use super::chain::Chain;
 use super::float::Float;
 use super::int8::Int8;
+use super::plain::Plain;
 use super::q16::DenseQ16;
 use super::{Plan, Region, Slot, Step, Work};
 
@@ -137,6 +138,7 @@ impl Model<'_> {
         let mut builder = Builder { plan, temp: 0 };
         let work = &mut step.work;
         match x.dtype {
+            _ if Plain::has(op.kind) => put(work, || Plain::plan(self, &op, &mut builder))?,
             DType::Q16 => put(work, || DenseQ16::plan(self, &op, &mut builder))?,
             DType::F32 => put(work, || Float::plan(self, &op, &mut builder))?,
             _ => put(work, || Int8::plan(self, &op, &mut builder))?,
@@ -261,6 +263,7 @@ impl Model<'_> {
                 Work::DenseQ16(dense) => dense.pack(self, step, dst).ok_or(step.mismatch())??,
                 Work::Int8(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
                 Work::Float(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
+                Work::Plain(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
             }
         }
         let fault = Error::model(Place::OpTable, Fault::Mismatch);

@@ -13,7 +13,6 @@ use crate::int8::{LANES, SLACK};
 use crate::nnm::{last_dim, Model, Op, OpKind, Tensor, TensorKind, Window};
 
 use super::build::{aligned, Builder};
-use super::moves::Moves;
 use super::patches::{Patches, Piece};
 use super::{pair_of, product, slice_from, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
 
@@ -21,6 +20,8 @@ use self::pieces::{Attention, Cosine, Mean, Norm, Pair, Pooling, Softmax};
 use self::recurrent::Recurrent;
 
 /// What a step does with numbers.
+// As with all the work of a step, there is no allocation that a large variant could be put into.
+#[allow(clippy::large_enum_variant)]
 #[derive(Copy, Clone, Debug)]
 pub(super) enum Float {
     /// From the input, or to the output.
@@ -28,7 +29,6 @@ pub(super) enum Float {
     Products(Products),
     Pooling(Pooling),
     Pair(Pair),
-    Moves(Moves),
     Mean(Mean),
     Softmax(Softmax),
     Map(Act),
@@ -84,7 +84,7 @@ impl Float {
     /// What an operation becomes; finds a place for its constants.
     pub(super) fn plan(model: &Model<'_>, op: &Op, builder: &mut Builder<'_>) -> Option<Work> {
         let [x_index, second, ..] = op.inputs;
-        let (x, y) = (model.tensor(x_index)?, model.tensor(op.output)?);
+        let x = model.tensor(x_index)?;
         let n = usize_of(last_dim(&x));
         let elements = usize::try_from(x.elements()).ok()?;
         let [p0, p1, p2, ..] = op.params;
@@ -116,9 +116,6 @@ impl Float {
                 },
                 act: act_of(op)?,
             }),
-            OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose => {
-                Float::Moves(Moves::plan(model, op, &x, &y)?)
-            }
             OpKind::Mean => Float::Mean(Mean {
                 rows: elements.checked_div(n)?,
                 n,
@@ -163,7 +160,7 @@ impl Float {
                 // CAST: the same bits.
                 eps: p0 as u32,
             }),
-            OpKind::Lut => return None,
+            _ => return None,
         };
         Some(Work::Float(work))
     }
@@ -236,7 +233,6 @@ impl Float {
                         .ok_or(step.mismatch())?
                         .copy_from_slice(x);
                 }
-                Float::Moves(moves) => moves.run(meter, sample, y)?,
                 Float::Recurrent(recurrent) => {
                     let temp = temp.ok_or(step.mismatch())?;
                     // With what may be read behind it.

@@ -15,7 +15,6 @@ use crate::int8::{Multiplier, BIAS, SLACK};
 use crate::nnm::{last_dim, Model, Op, OpKind, Tensor, TensorKind, Window};
 
 use super::build::{aligned, Builder};
-use super::moves::Moves;
 use super::{pair_of, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
 
 use self::elements::{each, Mean, Pair, Pooling, Softmax};
@@ -33,7 +32,6 @@ pub(super) enum Int8 {
     Products(Products),
     Pooling(Pooling),
     Pair(Pair),
-    Moves(Moves),
     Mean(Mean),
     Softmax(Softmax),
     Lut(Part),
@@ -103,9 +101,6 @@ impl Int8 {
             }),
             OpKind::Lut => Int8::Lut(Part::new(builder, 256)?),
             OpKind::Lstm => Int8::Memory(Memory::plan(model, op, builder)?),
-            OpKind::Concat | OpKind::Pad | OpKind::Reshape | OpKind::Transpose => {
-                Int8::Moves(Moves::plan(model, op, &x, &y)?)
-            }
             _ => return None,
         };
         Some(Work::Int8(work))
@@ -208,7 +203,6 @@ impl Int8 {
                     };
                     pair.run(meter, x, b.ok_or(step.mismatch())?, y)?;
                 }
-                Int8::Moves(moves) => moves.run(meter, sample, y)?,
                 Int8::Memory(memory) => {
                     let at = s.saturating_mul(step.temp.stride);
                     let temp = temp.get_mut(at..).unwrap_or_default();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Elements that only change their place: concatenation, borders, other shapes and orders of axes.
+//! Elements that only change their place: concatenation, parts, borders, other shapes and orders of axes.
 
 use crate::error::Error;
 use crate::int8::BIAS;
@@ -23,7 +23,8 @@ struct Move {
     axes: [Axis; 4],
     /// Bytes of an element.
     element: usize,
-    /// Where the first byte goes.
+    /// Where the first byte comes from, and where it goes.
+    first: usize,
     start: usize,
 }
 
@@ -54,9 +55,20 @@ fn strides(tensor: &Tensor) -> Option<[usize; 4]> {
 
 impl Move {
     /// The move of a whole tensor to places that are `to` apart.
-    fn new(x: &Tensor, to: [usize; 4], start: usize) -> Option<Self> {
+    fn whole(x: &Tensor, to: [usize; 4], start: usize) -> Option<Self> {
+        Move::new(x, strides(x)?, to, 0, start)
+    }
+
+    /// The move of as many elements as `sizes` has, from places that are `from` apart.
+    fn new(
+        sizes: &Tensor,
+        from: [usize; 4],
+        to: [usize; 4],
+        first: usize,
+        start: usize,
+    ) -> Option<Self> {
         // CAST: at most 4.
-        let element = x.dtype.bytes() as usize;
+        let element = sizes.dtype.bytes() as usize;
         let mut axes = [Axis {
             count: 1,
             from: element,
@@ -64,12 +76,9 @@ impl Move {
         }; 4];
         let mut used = axes.iter_mut().rev();
         let mut inner = used.next()?;
-        let sizes = x.dims.map(usize_of).into_iter().zip(strides(x)?).zip(to);
-        for ((count, from), to) in sizes
-            .take(usize_of(x.rank))
-            .rev()
-            .filter(|((count, _), _)| *count != 1)
-        {
+        let rank = usize_of(sizes.rank);
+        let sizes = sizes.dims.map(usize_of).into_iter().zip(from).zip(to);
+        for ((count, from), to) in sizes.take(rank).rev().filter(|((count, _), _)| *count != 1) {
             // What lies behind each other in both tensors is one dimension.
             let follows = from == inner.count.checked_mul(inner.from)?
                 && to == inner.count.checked_mul(inner.to)?;
@@ -85,6 +94,7 @@ impl Move {
         Some(Move {
             axes,
             element,
+            first,
             start,
         })
     }
@@ -107,7 +117,8 @@ impl Move {
                             })
                     };
                     let to = at(|axis| axis.to).saturating_add(self.start);
-                    let (x, y) = (x.get(at(|axis| axis.from)..), y.get_mut(to..));
+                    let from = at(|axis| axis.from).saturating_add(self.first);
+                    let (x, y) = (x.get(from..), y.get_mut(to..));
                     if let (Some(x), Some(y)) = (x, y) {
                         line.copy(self.element, meter, x, y)?;
                     }
@@ -150,8 +161,8 @@ impl Axis {
             } else {
                 let y = y.chunks_mut(to);
                 for (y, x) in y.zip(x.chunks(from)).take(count) {
-                    if let (Some(y), Some(x)) = (y.first_chunk_mut::<4>(), x.first_chunk()) {
-                        *y = *x;
+                    if let (Some(y), Some(x)) = (y.get_mut(..element), x.get(..element)) {
+                        y.copy_from_slice(x);
                     }
                 }
             }
@@ -179,7 +190,7 @@ impl Moves {
                     let Some(tensor) = model.tensor(index) else {
                         break;
                     };
-                    *part = Move::new(&tensor, to, start)?;
+                    *part = Move::whole(&tensor, to, start)?;
                     let count = usize_of(*tensor.dims.get(axis)?);
                     start = start.checked_add(to.get(axis)?.checked_mul(count)?)?;
                 }
@@ -196,7 +207,16 @@ impl Moves {
                     let before = (param as u32 & 0xffff) as usize;
                     start = start.checked_add(stride.checked_mul(before)?)?;
                 }
-                *first = Move::new(x, to, start)?;
+                *first = Move::whole(x, to, start)?;
+            }
+            OpKind::Slice => {
+                let from = strides(x)?;
+                let mut skip = 0usize;
+                for (stride, start) in from.iter().zip(op.params).take(usize_of(x.rank)) {
+                    let start = usize::try_from(start).ok()?;
+                    skip = skip.checked_add(stride.checked_mul(start)?)?;
+                }
+                *first = Move::new(y, from, to, skip, 0)?;
             }
             OpKind::Transpose => {
                 // In the order of the input: its axis `a` is axis `i` of the output.
@@ -204,9 +224,9 @@ impl Moves {
                 for (&stride, axis) in to.iter().zip(op.params).take(usize_of(x.rank)) {
                     *turned.get_mut(usize::try_from(axis).ok()?)? = stride;
                 }
-                *first = Move::new(x, turned, 0)?;
+                *first = Move::whole(x, turned, 0)?;
             }
-            _ => *first = Move::new(x, strides(x)?, 0)?,
+            _ => *first = Move::whole(x, strides(x)?, 0)?,
         }
         Some(this)
     }

@@ -9,6 +9,9 @@ use neural_core::act::Activation;
 use neural_core::int8::{softmax, Multiplier, Softmax};
 use neural_core::nnm::{DType, Graph, Op, OpKind, Tensor, TensorKind, NONE, PARAMS};
 
+#[path = "trees.rs"]
+pub(crate) mod trees;
+
 /// 2^-8, the scale of what softmax gives.
 pub(crate) const SOFTMAX_SCALE: u32 = (127 - 8) << 23;
 
@@ -326,6 +329,48 @@ impl Codes {
                 let table = &values[second as usize];
                 let entry = |&x: &i8| table[usize::from(x as u8)];
                 data.iter().map(entry).collect()
+            }
+            OpKind::Slice => each(&out)
+                .map(|mut at| {
+                    for (at, start) in at.iter_mut().zip(op.params) {
+                        *at += start as u32;
+                    }
+                    data[index(&dims, &at)]
+                })
+                .collect(),
+            OpKind::Embedding => {
+                let (n, table) = (self.dims(second)[1] as usize, &values[second as usize]);
+                let last = self.dims(second)[0] as usize - 1;
+                let row = |&x: &i8| {
+                    let row = (i64::from(x) + 128) as usize;
+                    &table[row.min(last) * n..][..n]
+                };
+                data.iter().flat_map(row).copied().collect()
+            }
+            OpKind::Forest => {
+                let n = *out.last().unwrap() as usize;
+                let trees = trees::Trees {
+                    nodes: self
+                        .list(second)
+                        .chunks(4)
+                        .map(|n| n.try_into().unwrap())
+                        .collect(),
+                    roots: self.list(third),
+                    leaves: self.list(fourth),
+                    n,
+                };
+                let [_, mult, shift, ..] = op.params;
+                let row = |x: &[i8]| {
+                    let sums = trees.sums(&|i, threshold| i32::from(x[i]) <= threshold);
+                    let code = |sum: i128| {
+                        let code = zy + requantised(sum as i64, (mult, shift));
+                        code.clamp(-128, 127) as i8
+                    };
+                    sums.into_iter().map(code).collect::<Vec<_>>()
+                };
+                data.chunks(*dims.last().unwrap() as usize)
+                    .flat_map(row)
+                    .collect()
             }
             other => unreachable!("{} has no codes", other.name()),
         }

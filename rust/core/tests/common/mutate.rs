@@ -5,7 +5,11 @@
 
 use neural_core::act::Activation;
 use neural_core::nnm::{self, dense_file_bytes, parse, write_dense, DenseSpec, Limits, Part};
+use neural_core::nnm::{DType, OpKind, Tensor, TensorKind};
 
+use super::codes::trees::Trees;
+use super::codes::Codes;
+use super::numbers;
 use super::random::random;
 use super::Rng;
 
@@ -59,7 +63,28 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             .filter(|file| parse(file, &limits).is_ok())
             .take(CODES),
     );
+    files.extend(numbers::all().iter().map(|net| net.file()));
+    files.extend(forests());
     files
+}
+
+/// Forests of numbers and of Q16.16.
+fn forests() -> Vec<Vec<u8>> {
+    let mut rng = Rng::seeded(9);
+    let forest = |dtype| {
+        let mut draw = |most| rng.below(most);
+        let number = |word: u32| word as i32 & 0x3fff_ffff;
+        let trees = Trees::random(&mut draw, (5, 2), (3, 4), &number, &number);
+        let mut net = Codes::new(&[1], 0);
+        net.tensors[0] = Tensor::new(dtype, TensorKind::Activation, &[5]);
+        let nodes = net.words(&[trees.nodes.len() as u32, 4], &trees.words());
+        let roots = net.words(&[3], &trees.roots);
+        let leaves = net.words(&[trees.leaves.len() as u32 / 2, 2], &trees.leaves);
+        let y = net.add(Tensor::new(dtype, TensorKind::Activation, &[2]), vec![]);
+        net.op(OpKind::Forest, &[0, nodes, roots, leaves], &[1], y);
+        net.file()
+    };
+    [DType::Q16, DType::F32].map(forest).to_vec()
 }
 
 /// One to four changes.

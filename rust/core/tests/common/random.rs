@@ -6,6 +6,7 @@
 
 use neural_core::nnm::{DType, OpKind, Tensor, TensorKind};
 
+use super::codes::trees::Trees;
 use super::codes::{pair, Codes, Win, SOFTMAX_SCALE};
 use super::Rng;
 
@@ -274,6 +275,49 @@ fn add(rng: &mut Rng, net: &mut Codes, kind: OpKind, x: u32) -> Option<u32> {
             let y = net.add(y, vec![]);
             (vec![x, table], vec![], y)
         }
+        OpKind::Slice => {
+            let to: Vec<u32> = dims
+                .iter()
+                .map(|&n| 1 + rng.below(n.into()) as u32)
+                .collect();
+            let room = dims.iter().zip(&to).map(|(n, size)| n - size + 1);
+            let starts = room.map(|room| rng.below(room.into()) as i32).collect();
+            let y = net.activation(&to, zy);
+            (vec![x], starts, y)
+        }
+        OpKind::Forest => {
+            let n = 1 + rng.below(5) as u32;
+            let size = (1 + rng.below(6), rng.below(6) as u32);
+            let trees = Trees::random(
+                &mut |most| rng.below(most),
+                (last, n as usize),
+                size,
+                &|word| (word % 260) as i32 - 130,
+                &|word| word as i32 >> 12,
+            );
+            let nodes = net.words(&[trees.nodes.len() as u32, 4], &trees.words());
+            let roots = net.words(&[trees.roots.len() as u32], &trees.roots);
+            let leaves = net.words(&[trees.leaves.len() as u32 / n, n], &trees.leaves);
+            let (mult, shift) = factor(rng, f64::from(1 << 20));
+            let mut to = dims.clone();
+            *to.last_mut().unwrap() = n;
+            let y = net.activation(&to, zy);
+            (
+                vec![x, nodes, roots, leaves],
+                vec![0, mult, shift.max(0)],
+                y,
+            )
+        }
+        OpKind::Embedding => {
+            if dims.len() == 4 {
+                return None;
+            }
+            let (rows, n) = (1 + rng.below(300) as u32, 1 + rng.below(5) as u32);
+            let data = bytes(rng, rows * n);
+            let table = net.codes(&[rows, n], data);
+            let y = net.activation(&[&dims[..], &[n]].concat(), zy);
+            (vec![x, table], vec![], y)
+        }
         other => unreachable!("{} has no codes", other.name()),
     };
     if net
@@ -288,7 +332,7 @@ fn add(rng: &mut Rng, net: &mut Codes, kind: OpKind, x: u32) -> Option<u32> {
     Some(net.op(kind, &inputs, &params, y))
 }
 
-const KINDS: [OpKind; 15] = [
+pub(crate) const KINDS: [OpKind; 18] = [
     OpKind::Dense,
     OpKind::Conv2d,
     OpKind::DepthwiseConv2d,
@@ -304,6 +348,9 @@ const KINDS: [OpKind; 15] = [
     OpKind::Mean,
     OpKind::Softmax,
     OpKind::Lut,
+    OpKind::Slice,
+    OpKind::Forest,
+    OpKind::Embedding,
 ];
 
 /// A network of up to `most` operations; any of its results may be the output.

@@ -435,7 +435,17 @@ impl Net {
                 let row = |r: &[f64]| dot(x, r) / (norm(x) * norm(r)).max(bits(op.params[0]));
                 b.chunks(last).map(row).collect()
             }
-            OpKind::Lut => unreachable!(),
+            OpKind::Slice => {
+                let part = |i: usize| {
+                    let mut at = index(i, &out);
+                    for (at, start) in at.iter_mut().zip(op.params) {
+                        *at += start as usize;
+                    }
+                    x[flat(&at, &dims)]
+                };
+                (0..out.iter().product()).map(part).collect()
+            }
+            other => unreachable!("{}", other.name()),
         }
     }
 }
