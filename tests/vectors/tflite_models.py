@@ -84,13 +84,13 @@ def main() -> int:
         python = made.stdout.strip()
         if made.returncode or os.environ.get("NEURAL_VENV"):
             print("SKIP: models: no TensorFlow Lite Micro for this Python")
-            return SKIP
+            return SKIP if args.check else 0
         os.environ["NEURAL_VENV"] = python
         os.execv(python, [python, *sys.argv])
     paths = [Path(os.environ.get("NEURAL_DATA", "")) / "models" / f"{name}.tflite" for name in MODELS]
     if "NEURAL_DATA" not in os.environ or not all(path.is_file() for path in paths):
         print("SKIP: models: $NEURAL_DATA has none")
-        return SKIP
+        return SKIP if args.check else 0
     text = "".join(f"{line}\n" for path in paths for line in lines(path.stem, path.read_bytes()))
     if not args.check:
         FILE.write_text(text)

@@ -1,0 +1,72 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# kernel: stock
+#
+# TFLite files of one operator each: converted, loaded, and asked through the
+# device for what TensorFlow Lite Micro answers.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.sh"
+
+T=$V/tflite
+
+# dim FILE END: elements of the input or of the output.
+dim() {
+	neuralctl info "$1" --json | sed -n "s/^  \"$2_dim\": \([0-9]*\),*$/\1/p"
+}
+
+# answers CASE: the network gives the answers that stand at the end of the golden
+# file: for each run the input, then the output.
+answers() {
+	nnm=/tmp/$1.nnm
+	neuralctl convert "$T/$1.tflite" -o "$nnm" >/dev/null || return 1
+	neuralctl load "$nnm" >/dev/null || return 1
+	from=$(dim "$nnm" input) to=$(dim "$nnm" output)
+	left=$(sed -n 's/^runs //p' "$T/$1.gold") status=0
+	while [ "$left" -gt 0 ]; do
+		tail -c $((left * (from + to))) "$T/$1.gold" | head -c "$from" >/tmp/input
+		tail -c $((left * (from + to) - from)) "$T/$1.gold" | head -c "$to" >/tmp/output
+		codes_predict "$1" /tmp/input /tmp/output || status=1
+		left=$((left - 1))
+	done
+	neuralctl unload "$1" && rm "$nnm" || status=1
+	return $status
+}
+
+# all CASE...: all of them.
+all() {
+	for case; do
+		answers "$case" || {
+			echo "$case: is wrong"
+			return 1
+		}
+	done
+}
+
+ktap_plan 24
+
+t "the module is loaded" modprobe neural
+# Those with a single input and no tensors between it and the output.
+for number in 1 2 3 5 6 7 8 9; do
+	t "sums, differences, products $number" all "add_$number" "sub_$number" "mul_$number"
+done
+for kind in fully_connected conv_2d depthwise_conv_2d; do
+	t "$kind" all ${kind}_0 ${kind}_1 ${kind}_2 ${kind}_3 ${kind}_4 ${kind}_5 \
+		${kind}_6 ${kind}_7 ${kind}_8 ${kind}_9 ${kind}_10 ${kind}_11
+done
+for kind in average_pool_2d max_pool_2d; do
+	t "$kind" all ${kind}_0 ${kind}_1 ${kind}_2 ${kind}_3 ${kind}_4 ${kind}_5
+done
+t "mean" all mean_0 mean_1 mean_2 mean_3 mean_4 mean_5 mean_6
+t "softmax" all softmax_0 softmax_1 softmax_2 softmax_3
+t "pad, transpose" all pad_0 pad_1 transpose_0 transpose_1
+t "reshape" all reshape_0 reshape_1 squeeze_0 squeeze_1 expand_dims_0 expand_dims_1
+t "sigmoid, tanh" all logistic_0 logistic_1 logistic_2 tanh_0 tanh_1 tanh_2
+t "ReLU" all relu_0 relu_1 relu_2 relu6_0 relu6_1 relu6_2 leaky_relu_0 leaky_relu_1 leaky_relu_2
+t "hard swish, ELU" all hard_swish_0 hard_swish_1 hard_swish_2 elu_0 elu_1 elu_2
+t "other scales" all quantize_0 quantize_2
+refuse "an answer that is wrong is noticed" "wrong" sh -c "
+	neuralctl convert $T/relu_0.tflite -o /tmp/relu.nnm >/dev/null && neuralctl load /tmp/relu.nnm >/dev/null &&
+	tail -c 512 $T/relu_1.gold | head -c 256 >/tmp/input && tail -c 256 $T/relu_1.gold >/tmp/output &&
+	codes_predict relu /tmp/input /tmp/output"
+t "unload" rmmod neural
