@@ -3,12 +3,14 @@
 # kernel: stock
 #
 # TFLite files of one operator each: converted, loaded, and asked through the
-# device for what TensorFlow Lite Micro answers.
+# device for what TensorFlow Lite Micro answers. Whole models, too, where the
+# guest has them.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
 T=$V/tflite
+M=/neural/models
 
 # dim FILE END: elements of the input or of the output.
 dim() {
@@ -43,7 +45,15 @@ all() {
 	done
 }
 
-ktap_plan 24
+# model NAME: so does a model of MLPerf Tiny.
+model() {
+	neuralctl convert "$M/$1.tflite" -o "/tmp/$1.nnm" >/dev/null &&
+		neuralctl load "/tmp/$1.nnm" >/dev/null &&
+		codes_predict "$1" "$T/models_$1.in" "$T/models_$1.out" &&
+		neuralctl unload "$1"
+}
+
+ktap_plan 26
 
 t "the module is loaded" modprobe neural
 # Those with a single input and no tensors between it and the output.
@@ -69,4 +79,11 @@ refuse "an answer that is wrong is noticed" "wrong" sh -c "
 	neuralctl convert $T/relu_0.tflite -o /tmp/relu.nnm >/dev/null && neuralctl load /tmp/relu.nnm >/dev/null &&
 	tail -c 512 $T/relu_1.gold | head -c 256 >/tmp/input && tail -c 256 $T/relu_1.gold >/tmp/output &&
 	codes_predict relu /tmp/input /tmp/output"
+for name in ad01_int8 kws_int8; do
+	if [ -e "$M/$name.tflite" ]; then
+		t "$name of MLPerf Tiny" model $name
+	else
+		skip "$name of MLPerf Tiny" "it is not in the tree: NEURAL_DATA names a directory with models/$name.tflite"
+	fi
+done
 t "unload" rmmod neural

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Write tflite/models.txt: what TensorFlow Lite Micro computes from whole models, which are not in the tree.
+"""Write tflite/models.*: what TensorFlow Lite Micro computes from whole models, which are not in the tree.
 
     tflite_models.py [--check]
 
 The models are $NEURAL_DATA/models/{ad01,kws}_int8.tflite of MLPerf Tiny. A line has the name of the model, the index of
 a tensor that is computed, and the 64-bit FNV-1a of its bytes, for all inputs one after the other; the line of tensor -1
-is that of the file itself. Inputs are those of `inputs` below. Where there is no TensorFlow Lite Micro or no model, the
-script says that it is skipped.
+is that of the file itself. Inputs are those of `inputs` below. For the guest, models_NAME.in has all inputs of a model
+and models_NAME.out its outputs. Where there is no TensorFlow Lite Micro or no model, the script says that it is skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-FILE = HERE / "tflite" / "models.txt"
+OUT = HERE / "tflite"
 MODELS = ["ad01_int8", "kws_int8"]
 INPUTS = 16
 SKIP = 4
@@ -55,9 +55,8 @@ def fnv(data: bytes) -> str:
     return f"{value:016x}"
 
 
-def lines(name: str, file: bytes) -> Iterator[str]:
-    """The lines of a model."""
-    yield f"{name} -1 {fnv(file)}"
+def answers(name: str, file: bytes) -> dict[str, bytes]:
+    """The lines of a model, its inputs and its outputs, by what they are added to."""
     graph = schema.ModelT.InitFromPackedBuf(file, 0).subgraphs[0]
     keep = runtime.InterpreterConfig.kPreserveAllTensors
     micro = runtime.Interpreter.from_bytes(file, arena_size=8 << 20, intrepreter_config=keep)
@@ -70,13 +69,18 @@ def lines(name: str, file: bytes) -> Iterator[str]:
         for t in computed:
             got = micro.get_output(0) if t == graph.outputs[0] else micro.GetTensor(t, 0)
             values[t] += np.array(got["tensor_data"] if isinstance(got, dict) else got).tobytes()
-    for t in computed:
-        yield f"{name} {t} {fnv(values[t])}"
+    lines = [f"{name} {t} {fnv(data)}\n" for t, data in [(-1, file), *((t, values[t]) for t in computed)]]
+    samples = b"".join(sample.tobytes() for sample in inputs(int(np.prod(shape))))
+    return {
+        "models.txt": "".join(lines).encode(),
+        f"models_{name}.in": samples,
+        f"models_{name}.out": values[int(graph.outputs[0])],
+    }
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Hash what TensorFlow Lite Micro computes from whole models.")
+    parser = argparse.ArgumentParser(description="Write down what TensorFlow Lite Micro computes from whole models.")
     parser.add_argument("--check", action="store_true", help="compare with the file in the tree, write nothing")
     args = parser.parse_args()
     if MISSING:
@@ -91,13 +95,18 @@ def main() -> int:
     if "NEURAL_DATA" not in os.environ or not all(path.is_file() for path in paths):
         print("SKIP: models: $NEURAL_DATA has none")
         return SKIP if args.check else 0
-    text = "".join(f"{line}\n" for path in paths for line in lines(path.stem, path.read_bytes()))
-    if not args.check:
-        FILE.write_text(text)
-    elif FILE.read_text() != text:
-        print(f"{FILE} is not what this script makes")
-        return 1
-    return 0
+    files: dict[str, bytes] = {}
+    for path in paths:
+        for name, data in answers(path.stem, path.read_bytes()).items():
+            files[name] = files.get(name, b"") + data
+    wrong = 0
+    for name, data in files.items():
+        if not args.check:
+            (OUT / name).write_bytes(data)
+        elif not (OUT / name).is_file() or (OUT / name).read_bytes() != data:
+            print(f"{OUT / name} is not what this script makes")
+            wrong = 1
+    return wrong
 
 
 if __name__ == "__main__":
