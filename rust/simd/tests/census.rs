@@ -10,6 +10,10 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("gemm_i8_avxvnni", "vpdpbusd", "%ymm"),
     ("gemm_i8_avx512", "vpmaddwd", "%zmm"),
     ("gemm_i8_avx512vnni", "vpdpbusd", "%zmm"),
+    ("chain_i8_avx2", "vpmaddwd", "%ymm"),
+    ("chain_i8_avxvnni", "vpdpbusd", "%ymm"),
+    ("chain_i8_avx512", "vpmaddwd", "%zmm"),
+    ("chain_i8_avx512vnni", "vpdpbusd", "%zmm"),
     ("depthwise_i8_avx2", "vpmaddwd", "%ymm"),
     ("depthwise_i8_avxvnni", "vpdpbusd", "%ymm"),
     ("depthwise_i8_avx512", "vpmaddwd", "%zmm"),
@@ -120,9 +124,13 @@ fn leaf_functions_are_leaves_and_vector_code() {
             .filter(|l| l.starts_with(mnemonic) && l.contains(register))
             .count();
         assert!(
-            count >= 4,
+            count >= 2,
             "{name}: {count} times {mnemonic} with {register}"
         );
+        // A product of 32 bits that the compiler takes for one of 64 bits is made of three of these.
+        let whole = lines.iter().filter(|l| l.starts_with("vpmuludq")).count();
+        let signed = lines.iter().filter(|l| l.starts_with("vpmuldq")).count();
+        assert!(whole * 4 <= signed, "{name}: {whole} and {signed} products");
         for bad in ["call", "vpmaddubsw", "ud2", "div"] {
             assert!(!lines.iter().any(|l| l.starts_with(bad)), "{name}: {bad}");
         }

@@ -58,6 +58,14 @@ pub(super) unsafe fn write16(mut y: *mut u8, len: usize, v: __m128i) {
     }
 }
 
+/// The odd lanes in the even ones. After a shift to the right, which would do it as well, the compiler
+/// takes what follows for a product of 64 bits, and makes it of three.
+#[inline(always)]
+pub(super) unsafe fn odd_lanes(x: __m256i) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe { _mm256_shuffle_epi32::<0b11_11_01_01>(x) }
+}
+
 #[inline(always)]
 unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m256i> {
     // SAFETY: as the caller promises.
@@ -68,7 +76,7 @@ unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m256i> {
         let half = _mm256_add_epi32(shift, _mm256_set1_epi32(-1));
         Scale {
             mult,
-            odd: _mm256_srli_epi64::<32>(mult),
+            odd: odd_lanes(mult),
             right: _mm256_max_epi32(shift, _mm256_setzero_si256()),
             half: _mm256_sllv_epi32(_mm256_set1_epi32(1), half),
         }
@@ -99,7 +107,7 @@ unsafe fn multiply(acc: __m256i, scale: &Scale<__m256i>) -> __m256i {
     unsafe {
         let round = _mm256_set1_epi64x(1 << 30);
         let even = _mm256_add_epi64(_mm256_mul_epi32(acc, scale.mult), round);
-        let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(acc), scale.odd);
+        let odd = _mm256_mul_epi32(odd_lanes(acc), scale.odd);
         let odd = _mm256_add_epi64(odd, round);
         let high = _mm256_blend_epi32::<0b1010_1010>(
             _mm256_srli_epi64::<31>(even),

@@ -38,6 +38,14 @@ unsafe fn write64(y: *mut u8, len: usize, codes: __m512i) {
     }
 }
 
+/// The odd lanes in the even ones. After a shift to the right, which would do it as well, the compiler
+/// takes what follows for a product of 64 bits, and makes it of three.
+#[inline(always)]
+pub(super) unsafe fn odd_lanes(x: __m512i) -> __m512i {
+    // SAFETY: as the caller promises.
+    unsafe { _mm512_shuffle_epi32::<0b11_11_01_01>(x) }
+}
+
 #[inline(always)]
 unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m512i> {
     // SAFETY: as the caller promises.
@@ -48,7 +56,7 @@ unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m512i> {
         let half = _mm512_add_epi32(shift, _mm512_set1_epi32(-1));
         Scale {
             mult,
-            odd: _mm512_srli_epi64::<32>(mult),
+            odd: odd_lanes(mult),
             right: _mm512_max_epi32(shift, _mm512_setzero_si512()),
             half: _mm512_sllv_epi32(_mm512_set1_epi32(1), half),
         }
@@ -84,7 +92,7 @@ unsafe fn multiply(acc: __m512i, scale: &Scale<__m512i>) -> __m512i {
         let negative = _mm512_cmplt_epi32_mask(acc, zero);
         let round = _mm512_set1_epi64(1 << 30);
         let even = _mm512_add_epi64(_mm512_mul_epi32(acc, scale.mult), round);
-        let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(acc), scale.odd);
+        let odd = _mm512_mul_epi32(odd_lanes(acc), scale.odd);
         let odd = _mm512_add_epi64(odd, round);
         let high = _mm512_mask_blend_epi32(
             ODD,
