@@ -129,3 +129,120 @@ pub(crate) struct ChainI8 {
     /// Whether the output gets codes; else biased codes.
     pub(crate) flip: usize,
 }
+
+/// `int8::Multiplier`: the multiplier is not -2^31, the shift is -31..=31.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Factor {
+    /// Multiplier.
+    pub(crate) mult: i32,
+    /// Shift to the right.
+    pub(crate) shift: i32,
+}
+
+/// A function of each code.
+#[repr(C)]
+pub(crate) struct MapI8 {
+    /// Input.
+    pub(crate) x: *const u8,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// Codes.
+    pub(crate) n: usize,
+    /// 256 codes; for a function that has no table, nothing.
+    pub(crate) table: *const u8,
+}
+
+/// `int8::Add` and `int8::Mul`.
+#[repr(C)]
+pub(crate) struct PairI8 {
+    /// Input.
+    pub(crate) a: *const u8,
+    /// Input, which repeats.
+    pub(crate) b: *const u8,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// Codes of `a` and `y`.
+    pub(crate) n: usize,
+    /// Codes of `b`, at least one.
+    pub(crate) repeat: usize,
+    /// Zero point of `a`.
+    pub(crate) a_zero: i32,
+    /// Zero point of `b`.
+    pub(crate) b_zero: i32,
+    /// From `a` to the scale of a sum.
+    pub(crate) a_factor: Factor,
+    /// From `b` to the scale of a sum.
+    pub(crate) b_factor: Factor,
+    /// From the sum or product to `y`.
+    pub(crate) y_factor: Factor,
+    /// Whether `b` is subtracted.
+    pub(crate) subtract: u8,
+    /// Zero point of `y`.
+    pub(crate) zero: u8,
+    /// Least code.
+    pub(crate) min: u8,
+    /// Greatest code.
+    pub(crate) max: u8,
+}
+
+/// `int8::Pool`.
+#[repr(C)]
+pub(crate) struct PoolI8 {
+    /// Input.
+    pub(crate) x: *const u8,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// Rows and columns of the image.
+    pub(crate) image: [usize; 2],
+    /// Rows and columns of the result.
+    pub(crate) out: [usize; 2],
+    /// Channels.
+    pub(crate) channels: usize,
+    /// Rows and columns of the window.
+    pub(crate) window: [usize; 2],
+    /// Steps of the window.
+    pub(crate) stride: [usize; 2],
+    /// Rows and columns before the image.
+    pub(crate) pad: [usize; 2],
+    /// Least code.
+    pub(crate) min: u8,
+    /// Greatest code.
+    pub(crate) max: u8,
+}
+
+/// `int8::Mean`.
+#[repr(C)]
+pub(crate) struct MeanI8 {
+    /// Input.
+    pub(crate) x: *const u8,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Channels.
+    pub(crate) channels: usize,
+    /// The zero point as often as there are rows, modulo 2^32.
+    pub(crate) zeros: i32,
+    /// From sums to `y`.
+    pub(crate) factor: Factor,
+    /// Zero point of `y`.
+    pub(crate) zero: u8,
+}
+
+/// `int8::Softmax`.
+#[repr(C)]
+pub(crate) struct SoftmaxI8 {
+    /// Input.
+    pub(crate) x: *const u8,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Codes of a row, 1..=4096.
+    pub(crate) n: usize,
+    /// From differences to exponents.
+    pub(crate) beta: Factor,
+    /// The least difference that counts, at most 0.
+    pub(crate) diff_min: i32,
+}

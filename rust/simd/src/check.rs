@@ -5,7 +5,10 @@
 //! Who calls gives the memory, so that buffers can end where nothing may be read, and the code that
 //! is tried.
 
-use neural_core::int8::{self, Depthwise, Gemm, Requant, GROUP, LANES, PANEL, SLACK};
+use neural_core::int8::{
+    self, Add, Depthwise, Gemm, Mean, Mul, Multiplier, Pool, Requant, Softmax, GROUP, LANES, PANEL,
+    SLACK,
+};
 
 /// Repeatable numbers.
 pub(crate) struct Random(u64);
@@ -331,6 +334,278 @@ pub(crate) fn depthwise(
     let done = run(&mut layer);
     let y = layer.y;
     int8::depthwise(Depthwise {
+        y: &mut *expected,
+        ..layer
+    });
+    done.then_some(y == expected)
+}
+
+/// A factor; numbers that it is made for are below 2^`bits`.
+fn factor(random: &mut Random, kind: Kind, bits: i64) -> Multiplier {
+    let (mult, shift) = match kind {
+        Kind::Ordinary => (random.range(1 << 30, i64::from(i32::MAX)), bits - 7),
+        Kind::Extreme => {
+            let mult = [
+                0,
+                1 << 29,
+                1 << 30,
+                i64::from(i32::MAX),
+                i64::from(i32::MIN) + 1,
+                -(1 << 30),
+                random.range(i64::from(i32::MIN) + 1, i64::from(i32::MAX)),
+            ];
+            (mult[random.below(mult.len())], random.range(-31, 31))
+        }
+    };
+    Multiplier {
+        mult: mult as i32,
+        shift: (shift + random.range(-1, 1)).clamp(-31, 31) as i32,
+    }
+}
+
+/// Random codes, or those at the limits.
+fn inputs(random: &mut Random, kind: Kind, x: &mut [u8]) {
+    random.fill(x);
+    if kind == Kind::Extreme {
+        let mask = [0, 0xff, 0x80, 1][random.below(4)];
+        let bits = [0, 0xff, 0x80, 0x7f][random.below(4)];
+        for x in x {
+            *x = (*x & mask) ^ bits;
+        }
+    }
+}
+
+/// Random bytes in the output and in what it must be, which are the same.
+fn outputs(random: &mut Random, y: &mut [u8], expected: &mut [u8]) {
+    random.fill(y);
+    expected.copy_from_slice(y);
+}
+
+/// Whether `run` flips the highest bit of `n` codes.
+pub(crate) fn flip(
+    random: &mut Random,
+    n: usize,
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&[u8], &mut [u8]) -> bool,
+) -> Option<bool> {
+    let (x, y) = (tail(memory.x, n), tail(memory.y, n));
+    random.fill(x);
+    let done = run(x, y);
+    done.then(|| x.iter().zip(y).all(|(x, y)| x ^ 0x80 == *y))
+}
+
+/// Looks up codes.
+pub(crate) type Lut<'a> = dyn FnMut(&[u8; 256], &[u8], &mut [u8]) -> bool + 'a;
+
+/// Whether `run` looks up `n` codes.
+pub(crate) fn lut(
+    random: &mut Random,
+    n: usize,
+    memory: Memory<'_>,
+    run: &mut Lut<'_>,
+) -> Option<bool> {
+    let (x, y) = (tail(memory.x, n), tail(memory.y, n));
+    let expected = tail(memory.expected, n);
+    let table = tail(memory.w, 256);
+    random.fill(table);
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = (i as u8).wrapping_mul(167);
+    }
+    outputs(random, y, expected);
+    let table: &[u8; 256] = (&*table).try_into().ok()?;
+    let done = run(table, x, y);
+    int8::lut::apply(table, x, expected);
+    done.then_some(y == expected)
+}
+
+/// Whether `run` gives the same bytes as `int8::add`, for `n` codes and `repeat` of the second input.
+pub(crate) fn add(
+    random: &mut Random,
+    kind: Kind,
+    [n, repeat]: [usize; 2],
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Add<'_>) -> bool,
+) -> Option<bool> {
+    let (a, b) = (tail(memory.x, n), tail(memory.w, repeat));
+    let (y, expected) = (tail(memory.y, n), tail(memory.expected, n));
+    inputs(random, kind, a);
+    inputs(random, kind, b);
+    outputs(random, y, expected);
+    let (zero, min, max) = limits(random);
+    let scale = |random: &mut Random, bits| (random.below(256) as i32, factor(random, kind, bits));
+    let mut layer = Add {
+        a,
+        b,
+        y,
+        a_scale: scale(random, 8),
+        b_scale: scale(random, 8),
+        subtract: random.below(2) == 1,
+        y_scale: (zero, factor(random, kind, 27)),
+        min,
+        max,
+    };
+    let done = run(&mut layer);
+    let y = layer.y;
+    int8::add(Add {
+        y: &mut *expected,
+        ..layer
+    });
+    done.then_some(y == expected)
+}
+
+/// Whether `run` gives the same bytes as `int8::mul`, for `n` codes and `repeat` of the second input.
+pub(crate) fn mul(
+    random: &mut Random,
+    kind: Kind,
+    [n, repeat]: [usize; 2],
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Mul<'_>) -> bool,
+) -> Option<bool> {
+    let (a, b) = (tail(memory.x, n), tail(memory.w, repeat));
+    let (y, expected) = (tail(memory.y, n), tail(memory.expected, n));
+    inputs(random, kind, a);
+    inputs(random, kind, b);
+    outputs(random, y, expected);
+    let (zero, min, max) = limits(random);
+    let mut layer = Mul {
+        a,
+        b,
+        y,
+        a_zero: random.below(256) as i32,
+        b_zero: random.below(256) as i32,
+        y_scale: (zero, factor(random, kind, 15)),
+        min,
+        max,
+    };
+    let done = run(&mut layer);
+    let y = layer.y;
+    int8::mul(Mul {
+        y: &mut *expected,
+        ..layer
+    });
+    done.then_some(y == expected)
+}
+
+/// Windows over an image.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image {
+    /// Rows, columns.
+    pub(crate) size: [usize; 2],
+    /// Channels.
+    pub(crate) channels: usize,
+    /// Rows, columns of the result.
+    pub(crate) out: [usize; 2],
+    /// Rows, columns of a window.
+    pub(crate) window: [usize; 2],
+    /// Steps.
+    pub(crate) stride: [usize; 2],
+    /// Rows, columns before the image.
+    pub(crate) pad: [usize; 2],
+}
+
+/// Whether `run` gives the same bytes as `int8::max_pool`, if `greatest`, or `int8::average_pool`.
+pub(crate) fn pool(
+    random: &mut Random,
+    kind: Kind,
+    image: Image,
+    greatest: bool,
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Pool<'_>) -> bool,
+) -> Option<bool> {
+    let bytes = image.out[0] * image.out[1] * image.channels;
+    let x = tail(memory.x, image.size[0] * image.size[1] * image.channels);
+    let (y, expected) = (tail(memory.y, bytes), tail(memory.expected, bytes));
+    inputs(random, kind, x);
+    outputs(random, y, expected);
+    let (_, min, max) = limits(random);
+    let mut layer = Pool {
+        x,
+        y,
+        height: image.size[0],
+        width: image.size[1],
+        channels: image.channels,
+        out_height: image.out[0],
+        out_width: image.out[1],
+        window: image.window,
+        stride: image.stride,
+        pad: image.pad,
+        min,
+        max,
+    };
+    let done = run(&mut layer);
+    let y = layer.y;
+    let layer = Pool {
+        y: &mut *expected,
+        ..layer
+    };
+    if greatest {
+        int8::max_pool(layer);
+    } else {
+        int8::average_pool(layer);
+    }
+    done.then_some(y == expected)
+}
+
+/// Whether `run` gives the same bytes as `int8::mean`.
+pub(crate) fn mean(
+    random: &mut Random,
+    kind: Kind,
+    [rows, channels]: [usize; 2],
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Mean<'_>) -> bool,
+) -> Option<bool> {
+    let x = tail(memory.x, rows * channels);
+    let y = tail(memory.y, channels);
+    let expected = tail(memory.expected, channels);
+    inputs(random, kind, x);
+    outputs(random, y, expected);
+    let bits = 8 + i64::from(rows.max(1).ilog2()) / 2;
+    let mut layer = Mean {
+        x,
+        y,
+        rows,
+        channels,
+        x_zero: random.below(256) as i32,
+        y_scale: (random.below(256) as i32, factor(random, kind, bits)),
+    };
+    let done = run(&mut layer);
+    let y = layer.y;
+    int8::mean(Mean {
+        y: &mut *expected,
+        ..layer
+    });
+    done.then_some(y == expected)
+}
+
+/// Whether `run` gives the same bytes as `int8::softmax`.
+pub(crate) fn softmax(
+    random: &mut Random,
+    kind: Kind,
+    [rows, n]: [usize; 2],
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Softmax<'_>) -> bool,
+) -> Option<bool> {
+    let (x, y) = (tail(memory.x, rows * n), tail(memory.y, rows * n));
+    let expected = tail(memory.expected, rows * n);
+    inputs(random, kind, x);
+    outputs(random, y, expected);
+    let shift = random.range(-24, -18) as i32;
+    let mut layer = Softmax {
+        x,
+        y,
+        n,
+        beta: match kind {
+            Kind::Ordinary => Multiplier {
+                mult: random.range(1 << 30, i64::from(i32::MAX)) as i32,
+                shift,
+            },
+            Kind::Extreme => factor(random, kind, 0),
+        },
+        diff_min: -(random.below(256) as i32),
+    };
+    let done = run(&mut layer);
+    let y = layer.y;
+    int8::softmax(Softmax {
         y: &mut *expected,
         ..layer
     });

@@ -2,7 +2,10 @@
 
 //! Layers of 8-bit integers: what is checked before vector code is entered.
 
-use neural_core::int8::{Chain, ChainLayer, Depthwise, Gemm, Requant, GROUP, LANES, PANEL, SLACK};
+use neural_core::int8::{
+    Add, Chain, ChainLayer, Depthwise, Gemm, Mean, Mul, Multiplier, Pool, Requant, Softmax, GROUP,
+    LANES, PANEL, SLACK,
+};
 
 use crate::{args, call, Isa, Set};
 
@@ -178,43 +181,201 @@ pub(crate) fn chain(chain: &mut Chain<'_>) -> Option<args::ChainI8> {
     })
 }
 
+/// Most pixels of a window: so many that [`neural_core::int8::average_pool`] divides sums which single
+/// precision holds.
+const WINDOW: usize = 1 << 16;
+
+/// Most rows, columns, steps: so many that their products and sums do not overflow.
+const EXTENT: usize = 1 << 24;
+
+/// Most codes of a row of a softmax.
+const SOFTMAX: usize = 4096;
+
+/// A byte that is a code.
+fn byte(code: i32) -> Option<u8> {
+    code.try_into().ok()
+}
+
+/// The factor, if it is one that the vector code is made for.
+fn factor(m: Multiplier) -> Option<args::Factor> {
+    let known = m.mult != i32::MIN && (-31..=31).contains(&m.shift);
+    known.then_some(args::Factor {
+        mult: m.mult,
+        shift: m.shift,
+    })
+}
+
+/// As many codes as both have.
+fn map(x: &[u8], y: &mut [u8], table: *const u8) -> args::MapI8 {
+    args::MapI8 {
+        x: x.as_ptr(),
+        y: y.as_mut_ptr(),
+        n: x.len().min(y.len()),
+        table,
+    }
+}
+
+/// `None` if there is nothing to add, or a number is none of a model.
+fn add(layer: &mut Add<'_>) -> Option<args::PairI8> {
+    if layer.b.is_empty() {
+        return None;
+    }
+    Some(args::PairI8 {
+        a: layer.a.as_ptr(),
+        b: layer.b.as_ptr(),
+        y: layer.y.as_mut_ptr(),
+        n: layer.a.len().min(layer.y.len()),
+        repeat: layer.b.len(),
+        a_zero: layer.a_scale.0,
+        b_zero: layer.b_scale.0,
+        a_factor: factor(layer.a_scale.1)?,
+        b_factor: factor(layer.b_scale.1)?,
+        y_factor: factor(layer.y_scale.1)?,
+        subtract: layer.subtract.into(),
+        zero: byte(layer.y_scale.0)?,
+        min: byte(layer.min)?,
+        max: byte(layer.max)?,
+    })
+}
+
+/// `None` if there is nothing to multiply by, or a number is none of a model.
+fn mul(layer: &mut Mul<'_>) -> Option<args::PairI8> {
+    if layer.b.is_empty() {
+        return None;
+    }
+    let none = args::Factor { mult: 0, shift: 0 };
+    Some(args::PairI8 {
+        a: layer.a.as_ptr(),
+        b: layer.b.as_ptr(),
+        y: layer.y.as_mut_ptr(),
+        n: layer.a.len().min(layer.y.len()),
+        repeat: layer.b.len(),
+        a_zero: layer.a_zero,
+        b_zero: layer.b_zero,
+        a_factor: none,
+        b_factor: none,
+        y_factor: factor(layer.y_scale.1)?,
+        subtract: 0,
+        zero: byte(layer.y_scale.0)?,
+        min: byte(layer.min)?,
+        max: byte(layer.max)?,
+    })
+}
+
+/// `None` if an access could miss a slice, or sizes are beyond all measure.
+fn pool(layer: &mut Pool<'_>) -> Option<args::PoolI8> {
+    let image = [layer.height, layer.width];
+    let out = [layer.out_height, layer.out_width];
+    let lists = [image, out, layer.window, layer.stride, layer.pad];
+    let greatest = lists.into_iter().flatten().max()?;
+    let bytes = |[rows, columns]: [usize; 2]| {
+        let pixels: usize = rows.checked_mul(columns)?;
+        pixels.checked_mul(layer.channels)
+    };
+    let window = layer.window[0].checked_mul(layer.window[1])?;
+    if greatest > EXTENT
+        || window > WINDOW
+        || layer.channels == 0
+        || bytes(image)? > layer.x.len()
+        || bytes(out)? > layer.y.len()
+    {
+        return None;
+    }
+    Some(args::PoolI8 {
+        x: layer.x.as_ptr(),
+        y: layer.y.as_mut_ptr(),
+        image,
+        out,
+        channels: layer.channels,
+        window: layer.window,
+        stride: layer.stride,
+        pad: layer.pad,
+        min: byte(layer.min)?,
+        max: byte(layer.max)?,
+    })
+}
+
+/// `None` if an access could miss a slice, or a number is none of a model.
+fn mean(layer: &mut Mean<'_>) -> Option<args::MeanI8> {
+    let (rows, channels) = (layer.rows, layer.channels);
+    if rows.checked_mul(channels)? > layer.x.len() || channels > layer.y.len() {
+        return None;
+    }
+    // CAST: modulo 2^32, as sums are.
+    let zeros = (rows as i32).wrapping_mul(layer.x_zero);
+    Some(args::MeanI8 {
+        x: layer.x.as_ptr(),
+        y: layer.y.as_mut_ptr(),
+        rows,
+        channels,
+        zeros,
+        factor: factor(layer.y_scale.1)?,
+        zero: byte(layer.y_scale.0)?,
+    })
+}
+
+/// `None` if rows are too long, or a number is none of a model.
+fn softmax(layer: &mut Softmax<'_>) -> Option<args::SoftmaxI8> {
+    let n = layer.n;
+    if n == 0 || n > SOFTMAX || layer.diff_min > 0 {
+        return None;
+    }
+    Some(args::SoftmaxI8 {
+        x: layer.x.as_ptr(),
+        y: layer.y.as_mut_ptr(),
+        rows: (layer.x.len() / n).min(layer.y.len() / n),
+        n,
+        beta: factor(layer.beta)?,
+        diff_min: layer.diff_min,
+    })
+}
+
+/// A method for each layer whose arguments a function of this module makes.
+macro_rules! methods {
+    ($($name:ident: $layer:ident, $check:ident, $of:literal;)*) => {
+        impl Set {
+            $(
+                #[doc = concat!("[`neural_core::int8::", $of, "`], if there is vector code for it.")]
+                #[inline]
+                pub fn $name(&self, layer: &mut $layer<'_>) -> bool {
+                    if self.isa() == Isa::Scalar {
+                        return false;
+                    }
+                    match $check(layer) {
+                        // SAFETY: the set was made for this CPU; the accesses were checked.
+                        Some(args) => unsafe { call::$name(self.isa(), &args) },
+                        None => false,
+                    }
+                }
+            )*
+        }
+    };
+}
+
+methods! {
+    chain_i8: Chain, chain, "Chain";
+    gemm_i8: Gemm, gemm, "gemm";
+    depthwise_i8: Depthwise, depthwise, "depthwise";
+    average_pool_i8: Pool, pool, "average_pool";
+    max_pool_i8: Pool, pool, "max_pool";
+    add_i8: Add, add, "add";
+    mul_i8: Mul, mul, "mul";
+    mean_i8: Mean, mean, "mean";
+    softmax_i8: Softmax, softmax, "softmax";
+}
+
 impl Set {
-    /// The layers of a chain, if there is vector code for them.
+    /// From codes to biased codes and back, if there is vector code for it.
     #[inline]
-    pub fn chain_i8(&self, layers: &mut Chain<'_>) -> bool {
-        if self.isa() == Isa::Scalar {
-            return false;
-        }
-        match chain(layers) {
-            // SAFETY: the set was made for this CPU; the accesses were checked.
-            Some(args) => unsafe { call::chain_i8(self.isa(), &args) },
-            None => false,
-        }
+    pub fn flip_i8(&self, x: &[u8], y: &mut [u8]) -> bool {
+        // SAFETY: the set was made for this CPU; both slices are as long as the arguments say.
+        unsafe { call::flip_i8(self.isa(), &map(x, y, core::ptr::null())) }
     }
 
-    /// [`neural_core::int8::gemm`], if there is vector code for it.
+    /// [`neural_core::int8::lut::apply`], if there is vector code for it.
     #[inline]
-    pub fn gemm_i8(&self, layer: &mut Gemm<'_>) -> bool {
-        if self.isa() == Isa::Scalar {
-            return false;
-        }
-        match gemm(layer) {
-            // SAFETY: the set was made for this CPU; the accesses were checked.
-            Some(args) => unsafe { call::gemm_i8(self.isa(), &args) },
-            None => false,
-        }
-    }
-
-    /// [`neural_core::int8::depthwise`], if there is vector code for it.
-    #[inline]
-    pub fn depthwise_i8(&self, layer: &mut Depthwise<'_>) -> bool {
-        if self.isa() == Isa::Scalar {
-            return false;
-        }
-        match depthwise(layer) {
-            // SAFETY: the set was made for this CPU; the accesses were checked.
-            Some(args) => unsafe { call::depthwise_i8(self.isa(), &args) },
-            None => false,
-        }
+    pub fn lut_i8(&self, table: &[u8; 256], x: &[u8], y: &mut [u8]) -> bool {
+        // SAFETY: the set was made for this CPU; both slices are as long as the arguments say.
+        unsafe { call::lut_i8(self.isa(), &map(x, y, table.as_ptr())) }
     }
 }

@@ -34,12 +34,22 @@ mod avx2;
 #[path = "leaf/avx512.rs"]
 mod avx512;
 
+#[path = "leaf/codes.rs"]
+#[macro_use]
+mod codes;
+
 #[path = "leaf/chain.rs"]
 pub(crate) mod chain;
 #[path = "leaf/depthwise.rs"]
 pub(crate) mod depthwise;
+#[path = "leaf/elements.rs"]
+pub(crate) mod elements;
 #[path = "leaf/gemm.rs"]
 pub(crate) mod gemm;
+#[path = "leaf/pool.rs"]
+pub(crate) mod pool;
+#[path = "leaf/softmax.rs"]
+pub(crate) mod softmax;
 
 #[path = "leaf/f32_vector.rs"]
 #[macro_use]

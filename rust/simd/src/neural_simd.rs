@@ -153,12 +153,13 @@ impl Set {
     }
 }
 
-/// The table: from it come the declarations, the list and the choice.
+/// The table: from it come the declarations, the list and the choice. What runs on several sets of
+/// instructions is listed for the first of them.
 ///
 /// Functions are called by name: a call through a pointer costs more, in a kernel that guards such
 /// calls, than a small layer.
 macro_rules! variants {
-    ($($op:ident($args:ident) { $($isa:ident: $name:ident,)* })*) => {
+    ($($op:ident($args:ident) { $($isa:ident $(| $too:ident)?: $name:ident,)* })*) => {
         extern "C" {
             $($(fn $name(args: *const args::$args);)*)*
         }
@@ -187,7 +188,7 @@ macro_rules! variants {
                 pub(super) unsafe fn $op(isa: Isa, args: &args::$args) -> bool {
                     match isa {
                         // SAFETY: as the caller promises.
-                        $(Isa::$isa => unsafe { super::$name(args) },)*
+                        $(Isa::$isa $(| Isa::$too)? => unsafe { super::$name(args) },)*
                         #[allow(unreachable_patterns)]
                         _ => return false,
                     }
@@ -216,5 +217,37 @@ variants! {
         AvxVnni: neural_depthwise_i8_avxvnni,
         Avx512: neural_depthwise_i8_avx512,
         Avx2: neural_depthwise_i8_avx2,
+    }
+    flip_i8(MapI8) {
+        Avx512 | Avx512Vnni: neural_flip_i8_avx512,
+        Avx2 | AvxVnni: neural_flip_i8_avx2,
+    }
+    lut_i8(MapI8) {
+        Avx512 | Avx512Vnni: neural_lut_i8_avx512,
+        Avx2 | AvxVnni: neural_lut_i8_avx2,
+    }
+    add_i8(PairI8) {
+        Avx512 | Avx512Vnni: neural_add_i8_avx512,
+        Avx2 | AvxVnni: neural_add_i8_avx2,
+    }
+    mul_i8(PairI8) {
+        Avx512 | Avx512Vnni: neural_mul_i8_avx512,
+        Avx2 | AvxVnni: neural_mul_i8_avx2,
+    }
+    average_pool_i8(PoolI8) {
+        Avx512 | Avx512Vnni: neural_average_pool_i8_avx512,
+        Avx2 | AvxVnni: neural_average_pool_i8_avx2,
+    }
+    max_pool_i8(PoolI8) {
+        Avx512 | Avx512Vnni: neural_max_pool_i8_avx512,
+        Avx2 | AvxVnni: neural_max_pool_i8_avx2,
+    }
+    mean_i8(MeanI8) {
+        Avx512 | Avx512Vnni: neural_mean_i8_avx512,
+        Avx2 | AvxVnni: neural_mean_i8_avx2,
+    }
+    softmax_i8(SoftmaxI8) {
+        Avx512 | Avx512Vnni: neural_softmax_i8_avx512,
+        Avx2 | AvxVnni: neural_softmax_i8_avx2,
     }
 }

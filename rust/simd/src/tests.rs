@@ -9,10 +9,10 @@ use std::{
     vec::Vec, //
 };
 
-use neural_core::int8::{Depthwise, Gemm};
+use neural_core::int8::{average_pool, Add, Depthwise, Gemm, Mean, Mul, Multiplier, Pool, Softmax};
 
 use crate::{
-    check::{self, Kind, Memory, Random, Shape, Window},
+    check::{self, Image, Kind, Memory, Random, Shape, Window},
     int8, leaf, Features, Isa, Set, TABLE,
 };
 
@@ -256,6 +256,318 @@ fn depthwise_is_right_for_all_channels_and_taps() {
             }
         }
     }
+}
+
+/// `try_one` for each set that has `op`, and both kinds of numbers.
+fn each_set(op: &str, mut try_one: impl FnMut(&Set, Kind, &mut Random, &mut Buffers)) {
+    let mut random = Random::new(seed());
+    let mut buffers = Buffers::new();
+    for set in &sets(op) {
+        for kind in [Kind::Ordinary, Kind::Extreme] {
+            try_one(set, kind, &mut random, &mut buffers);
+        }
+    }
+}
+
+#[test]
+fn codes_of_all_lengths_are_flipped_and_looked_up() {
+    each_set("flip_i8", |set, _, random, buffers| {
+        for n in (0..=200).chain([1000]) {
+            let same = check::flip(random, n, buffers.memory(), &mut |x, y| set.flip_i8(x, y));
+            assert_eq!(same, Some(true), "{set:?}: {n}");
+        }
+    });
+    each_set("lut_i8", |set, _, random, buffers| {
+        for n in (0..=300).chain([1000]) {
+            let run = &mut |table: &[u8; 256], x: &[u8], y: &mut [u8]| set.lut_i8(table, x, y);
+            let same = check::lut(random, n, buffers.memory(), run);
+            assert_eq!(same, Some(true), "{set:?}: {n}");
+        }
+    });
+}
+
+/// Lengths of two tensors, the second of which repeats.
+fn pairs() -> impl Iterator<Item = [usize; 2]> {
+    (0..=200).flat_map(|n| {
+        [1, 2, 3, 15, 16, 17, 40, 199, 200, 201]
+            .into_iter()
+            .map(move |repeat| [n, repeat])
+            .chain([[n, n.max(1)]])
+    })
+}
+
+#[test]
+fn sums_and_products_are_right_for_all_lengths() {
+    each_set("add_i8", |set, kind, random, buffers| {
+        for sizes in pairs().chain(pairs()) {
+            let run = &mut |layer: &mut Add<'_>| set.add_i8(layer);
+            let same = check::add(random, kind, sizes, buffers.memory(), run);
+            assert_eq!(same, Some(true), "{set:?}: {kind:?} {sizes:?}");
+        }
+    });
+    each_set("mul_i8", |set, kind, random, buffers| {
+        for sizes in pairs() {
+            let run = &mut |layer: &mut Mul<'_>| set.mul_i8(layer);
+            let same = check::mul(random, kind, sizes, buffers.memory(), run);
+            assert_eq!(same, Some(true), "{set:?}: {kind:?} {sizes:?}");
+        }
+    });
+}
+
+fn try_pool(set: &Set, kind: Kind, image: Image, random: &mut Random, buffers: &mut Buffers) {
+    for greatest in [false, true] {
+        let same = check::pool(
+            random,
+            kind,
+            image,
+            greatest,
+            buffers.memory(),
+            &mut |layer| match greatest {
+                true => set.max_pool_i8(layer),
+                false => set.average_pool_i8(layer),
+            },
+        );
+        assert_eq!(same, Some(true), "{set:?}: {kind:?} {greatest} {image:?}");
+    }
+}
+
+#[test]
+fn pools_are_right_for_all_channels_and_windows() {
+    each_set("average_pool_i8", |set, kind, random, buffers| {
+        for channels in 1..=200 {
+            for _ in 0..4 {
+                let mut pair = |first, last| [0; 2].map(|_| random.range(first, last) as usize);
+                let window = pair(1, 4);
+                let image = Image {
+                    size: pair(1, 6),
+                    channels,
+                    out: pair(0, 5),
+                    window,
+                    stride: pair(0, 3),
+                    pad: [0, 1].map(|axis| pair(0, 2)[axis].min(window[axis])),
+                };
+                try_pool(set, kind, image, random, buffers);
+            }
+        }
+    });
+}
+
+/// Every count of pixels has other quotients and ties.
+#[test]
+fn means_over_windows_of_all_sizes_are_right() {
+    each_set("average_pool_i8", |set, kind, random, buffers| {
+        let squares = (1..=600).map(|side| [side, 1]);
+        for window in squares.chain([[64, 64], [181, 362], [256, 256], [1, 65536]]) {
+            let image = Image {
+                size: window,
+                channels: 1 + window[0] % 16,
+                out: [2, 1],
+                window,
+                stride: [1, 1],
+                pad: [0, 0],
+            };
+            if window[0] * window[1] * image.channels <= 1 << 20 {
+                try_pool(set, kind, image, random, buffers);
+            }
+        }
+    });
+}
+
+#[test]
+fn quotients_of_sums_are_rounded_as_the_specification_has_it() {
+    for set in sets("average_pool_i8") {
+        let mut x = std::vec![0; 301 * 16];
+        for count in (1..=40).chain([64, 121, 255, 256, 300]) {
+            // Sums of codes 128..=255 and 0..=128, all of them in turn.
+            for first in (0..=127 * count).step_by(16) {
+                for sign in [1, -1] {
+                    for channel in 0..16 {
+                        let mut left = (first + channel).min(127 * count) as i32;
+                        for pixel in 0..count {
+                            let code = left.min(127);
+                            left -= code;
+                            x[pixel * 16 + channel] = (128 + sign * code) as u8;
+                        }
+                    }
+                    let mut results = [[0; 16], [1; 16]];
+                    let [y, expected] = &mut results;
+                    let pool = |y| Pool {
+                        x: &x,
+                        y,
+                        height: count,
+                        width: 1,
+                        channels: 16,
+                        out_height: 1,
+                        out_width: 1,
+                        window: [count, 1],
+                        stride: [1, 1],
+                        pad: [0, 0],
+                        min: 0,
+                        max: 255,
+                    };
+                    assert!(set.average_pool_i8(&mut pool(y)));
+                    average_pool(pool(expected));
+                    assert_eq!(y, expected, "{set:?}: {count} {first} {sign}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn means_over_rows_are_right_for_all_channels() {
+    each_set("mean_i8", |set, kind, random, buffers| {
+        for channels in 0..=200 {
+            for rows in [0, 1, 2, 3, 49, 100] {
+                let run = &mut |layer: &mut Mean<'_>| set.mean_i8(layer);
+                let same = check::mean(random, kind, [rows, channels], buffers.memory(), run);
+                assert_eq!(same, Some(true), "{set:?}: {kind:?} {rows} {channels}");
+            }
+        }
+    });
+}
+
+#[test]
+fn softmax_is_right_for_all_lengths() {
+    each_set("softmax_i8", |set, kind, random, buffers| {
+        for n in (1..=200).chain([255, 256, 1000, 4095, 4096]) {
+            // Short rows have great shares, in which small errors show.
+            for rows in (0..=5).chain((n <= 20).then_some(3000)) {
+                let run = &mut |layer: &mut Softmax<'_>| set.softmax_i8(layer);
+                let same = check::softmax(random, kind, [rows, n], buffers.memory(), run);
+                assert_eq!(same, Some(true), "{set:?}: {kind:?} {rows} {n}");
+            }
+        }
+    });
+}
+
+#[test]
+fn codes_that_would_miss_a_slice_are_refused() {
+    let Some(set) = Set::select(&Features::detect(), None).filter(|set| set.isa() != Isa::Scalar)
+    else {
+        eprintln!("skipped: no vector code for this CPU");
+        return;
+    };
+    let mut buffers = Buffers::new();
+    let mut random = Random::new(1);
+    let image = Image {
+        size: [4, 5],
+        channels: 3,
+        out: [2, 2],
+        window: [2, 2],
+        stride: [2, 2],
+        pad: [0, 0],
+    };
+    /// Something a byte too small, or a number too big.
+    type Damage = fn(&mut Pool<'_>);
+    let damages: &[Damage] = &[
+        |p| p.x = &p.x[1..],
+        |p| p.y = &mut core::mem::take(&mut p.y)[1..],
+        |p| p.height += 1,
+        |p| p.width = usize::MAX,
+        |p| p.channels += 1,
+        |p| p.channels = 0,
+        |p| p.out_height += 1,
+        |p| p.out_width = usize::MAX,
+        |p| p.window = [257, 256],
+        |p| p.window = [usize::MAX; 2],
+        |p| p.stride[0] = usize::MAX,
+        |p| p.pad[1] = usize::MAX,
+        |p| p.min = -1,
+        |p| p.max = 256,
+    ];
+    for (i, damage) in damages.iter().enumerate() {
+        let mut refused = false;
+        let run = &mut |layer: &mut Pool<'_>| {
+            let y = core::mem::take(&mut layer.y);
+            let mut bad = Pool { y, ..*layer };
+            damage(&mut bad);
+            refused = !set.max_pool_i8(&mut bad);
+            layer.y = bad.y;
+            false
+        };
+        let memory = buffers.memory();
+        check::pool(&mut random, Kind::Ordinary, image, true, memory, run);
+        assert!(refused, "damage {i}");
+    }
+
+    let fit = Multiplier {
+        mult: 1 << 30,
+        shift: 0,
+    };
+    let unfit = [
+        Multiplier {
+            mult: i32::MIN,
+            shift: 0,
+        },
+        Multiplier { shift: 32, ..fit },
+        Multiplier { shift: -32, ..fit },
+    ];
+    let x = [1; 6];
+    let mut y = [0; 6];
+    let mut mean = |x: &[u8], rows, channels, zero, factor| {
+        set.mean_i8(&mut Mean {
+            x,
+            y: &mut y,
+            rows,
+            channels,
+            x_zero: 3,
+            y_scale: (zero, factor),
+        })
+    };
+    assert!(mean(&x, 2, 3, 0, fit));
+    assert!(!mean(&x[1..], 2, 3, 0, fit));
+    assert!(!mean(&x, 0, 7, 0, fit));
+    assert!(!mean(&x, usize::MAX, 3, 0, fit));
+    assert!(!mean(&x, 2, 3, 256, fit));
+    for factor in unfit {
+        assert!(!mean(&x, 2, 3, 0, factor), "{factor:?}");
+    }
+    let mut softmax = |n, diff_min, beta| {
+        set.softmax_i8(&mut Softmax {
+            x: &x,
+            y: &mut y,
+            n,
+            beta,
+            diff_min,
+        })
+    };
+    assert!(softmax(3, -1, fit));
+    assert!(!softmax(0, -1, fit));
+    assert!(!softmax(4097, -1, fit));
+    assert!(!softmax(3, 1, fit));
+    assert!(!softmax(3, -1, unfit[0]));
+    let mut mul = |b: &[u8], max| {
+        set.mul_i8(&mut Mul {
+            a: &x,
+            b,
+            y: &mut y,
+            a_zero: 0,
+            b_zero: 0,
+            y_scale: (0, fit),
+            min: 0,
+            max,
+        })
+    };
+    assert!(mul(&x, 255));
+    assert!(!mul(&[], 255));
+    assert!(!mul(&x, 256));
+    let mut add = |b: &[u8], factor| {
+        set.add_i8(&mut Add {
+            a: &x,
+            b,
+            y: &mut y,
+            a_scale: (0, fit),
+            b_scale: (0, factor),
+            subtract: false,
+            y_scale: (0, fit),
+            min: 0,
+            max: 255,
+        })
+    };
+    assert!(add(&x, fit));
+    assert!(!add(&[], fit));
+    assert!(!add(&x, unfit[1]));
 }
 
 #[test]

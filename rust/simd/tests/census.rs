@@ -18,6 +18,20 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("depthwise_i8_avxvnni", "vpdpbusd", "%ymm"),
     ("depthwise_i8_avx512", "vpmaddwd", "%zmm"),
     ("depthwise_i8_avx512vnni", "vpdpbusd", "%zmm"),
+    ("lut_i8_avx2", "vpshufb", "%ymm"),
+    ("lut_i8_avx512", "vpshufb", "%zmm"),
+    ("add_i8_avx2", "vpmuldq", "%ymm"),
+    ("add_i8_avx512", "vpmuldq", "%zmm"),
+    ("mul_i8_avx2", "vpmuldq", "%ymm"),
+    ("mul_i8_avx512", "vpmuldq", "%zmm"),
+    ("average_pool_i8_avx2", "vpaddd", "%ymm"),
+    ("average_pool_i8_avx512", "vpaddd", "%zmm"),
+    ("max_pool_i8_avx2", "vpmaxub", "%ymm"),
+    ("max_pool_i8_avx512", "vpmaxub", "%zmm"),
+    ("mean_i8_avx2", "vpaddd", "%ymm"),
+    ("mean_i8_avx512", "vpaddd", "%zmm"),
+    ("softmax_i8_avx2", "vpmuldq", "%ymm"),
+    ("softmax_i8_avx512", "vpmuldq", "%zmm"),
 ];
 
 /// The same for functions that may call others of the object.
