@@ -3,87 +3,17 @@
 //! A long short-term memory of codes in a model file does what its steps do one by one.
 
 mod common;
+#[path = "common/lstm.rs"]
+mod lstm;
 
 use common::Rng;
-use neural_core::act::Activation;
+use lstm::{le, Net, ZEROS};
 use neural_core::int8::{self, pack, GateWeights, LstmScales, LstmStep, Multiplier};
-use neural_core::nnm::{parse, DType, Graph, Limits, Op, OpKind, Tensor, TensorKind};
+use neural_core::nnm::{parse, Limits};
 use neural_core::plan::{run, Scalar, Step};
 use neural_core::Class;
 
-const SCALE: u32 = 0.0078125f32.to_bits();
-const ZEROS: (i32, i32) = (-3, 5);
-
-struct Net {
-    t: usize,
-    i: usize,
-    n: usize,
-    w: Vec<u8>,
-    bias: Vec<i32>,
-    r: [i32; 24],
-}
-
-fn le(numbers: &[i32]) -> Vec<u8> {
-    numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
-}
-
 impl Net {
-    fn random(rng: &mut Rng) -> Self {
-        let size = |rng: &mut Rng, most: u32| 1 + (rng.i32() as u32 % most) as usize;
-        let (t, i, n) = (size(rng, 5), size(rng, 20), size(rng, 40));
-        let mut r = [0; 24];
-        for (at, number) in r.iter_mut().enumerate().take(22) {
-            *number = match at % 2 {
-                0 => (1 << 30) | (rng.i32() & 0x3fff_ffff),
-                _ => rng.i32().rem_euclid(4) + if at < 16 { 2 } else { 15 },
-            };
-        }
-        r[22] = rng.i32().rem_euclid(5) - 2;
-        r[23] = [0, 9000][(rng.i32() & 1) as usize];
-        Net {
-            t,
-            i,
-            n,
-            w: (0..4 * n * (i + n)).map(|_| rng.i32() as u8).collect(),
-            bias: (0..4 * n).map(|_| rng.i32() >> 18).collect(),
-            r,
-        }
-    }
-
-    fn file(&self, r: &[i32; 24]) -> Result<Vec<u8>, neural_core::Error> {
-        let Net { t, i, n, .. } = *self;
-        let (t, i, n) = (t as u32, i as u32, n as u32);
-        let (computed, constant) = (TensorKind::Activation, TensorKind::Constant);
-        let graph = Graph {
-            tensors: 5,
-            ops: 1,
-            input: 0,
-            output: 4,
-            tensor: &|tensor| match tensor {
-                0 => Tensor::new(DType::I8, computed, &[t, i]).with_scale(ZEROS.0, SCALE),
-                1 => Tensor::new(DType::I8, constant, &[4 * n, i + n]),
-                2 => Tensor::new(DType::I32, constant, &[4 * n]),
-                3 => Tensor::new(DType::I32, constant, &[24]),
-                _ => Tensor::new(DType::I8, computed, &[t, n]).with_scale(ZEROS.1, SCALE),
-            },
-            op: &|_| Op {
-                kind: OpKind::Lstm,
-                activation: Activation::Linear,
-                params: [0; 7],
-                inputs: [0, 1, 2, 3],
-                output: 4,
-            },
-        };
-        let mut file = vec![0; graph.file_bytes()?];
-        let mut fill = |tensor: u32, to: &mut [u8]| match tensor {
-            1 => to.copy_from_slice(&self.w),
-            2 => to.copy_from_slice(&le(&self.bias)),
-            _ => to.copy_from_slice(&le(r)),
-        };
-        graph.write("lstm", &mut fill, &mut file)?;
-        Ok(file)
-    }
-
     /// Packed weights, folded biases, multipliers and shifts of one side of the products.
     fn side(
         &self,
@@ -184,7 +114,7 @@ fn answer(file: &[u8], samples: usize, input: &[u8]) -> Vec<u8> {
 fn a_sequence_is_its_steps() {
     let mut rng = Rng::new();
     for _ in 0..40 {
-        let net = Net::random(&mut rng);
+        let net = Net::random(&mut rng, [5, 20, 40]);
         let file = net.file(&net.r).unwrap();
         let bytes = net.t * net.i;
         let inputs: Vec<u8> = (0..3 * bytes).map(|_| rng.i32() as u8).collect();
@@ -201,7 +131,7 @@ fn a_sequence_is_its_steps() {
 #[test]
 fn wrong_factors_are_refused() {
     let mut rng = Rng::new();
-    let net = Net::random(&mut rng);
+    let net = Net::random(&mut rng, [5, 20, 40]);
     for (at, number) in [
         (0, 1),
         (1, 32),
