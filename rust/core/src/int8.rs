@@ -25,7 +25,7 @@ mod sum;
 
 use crate::fixed;
 
-pub use self::lstm::{lstm_cell, lstm_step, sigmoid16, tanh16};
+pub use self::lstm::{lstm_cell, lstm_step, sigmoid16, tanh16, SIGMOID};
 pub use self::matrix::{depthwise, gemm, gemm16};
 pub use self::pool::{average_pool, max_pool};
 pub use self::requant::{multiply, rounding_shift, Multiplier};

@@ -230,6 +230,37 @@ pub(crate) struct MeanI8 {
     pub(crate) zero: u8,
 }
 
+/// `int8::LstmCell`.
+#[repr(C)]
+pub(crate) struct LstmCellI8 {
+    /// What the gates get from the input, `i16`.
+    pub(crate) from_x: *const u8,
+    /// What the gates get from the last output, `i16`.
+    pub(crate) from_h: *const u8,
+    /// The cells, `i16`.
+    pub(crate) cell: *mut u8,
+    /// Output.
+    pub(crate) h: *mut u8,
+    /// Cells.
+    pub(crate) n: usize,
+    /// `int8::SIGMOID`.
+    pub(crate) table: *const u8,
+    /// From forget gate and cell to the cell.
+    pub(crate) forget: Factor,
+    /// From input gate and candidate to the cell.
+    pub(crate) input: Factor,
+    /// From output gate and cell to the output.
+    pub(crate) output: Factor,
+    /// Fraction bits of the cells beyond 12, -12..=15.
+    pub(crate) shift: i32,
+    /// Least number of a cell.
+    pub(crate) least: i32,
+    /// Greatest number of a cell.
+    pub(crate) most: i32,
+    /// Zero point of the output.
+    pub(crate) zero: u8,
+}
+
 /// `int8::Softmax`.
 #[repr(C)]
 pub(crate) struct SoftmaxI8 {

@@ -6,8 +6,8 @@
 //! is tried.
 
 use neural_core::int8::{
-    self, Add, Depthwise, Gemm, Mean, Mul, Multiplier, Pool, Requant, Softmax, GROUP, LANES, PANEL,
-    SLACK,
+    self, Add, Chain, ChainLayer, Depthwise, Gemm, Gemm16, LstmCell, LstmScales, Mean, Mul,
+    Multiplier, Pool, Requant, Softmax, GROUP, LANES, PANEL, SLACK,
 };
 
 /// Repeatable numbers.
@@ -34,7 +34,8 @@ impl Random {
 
     /// A number of a range.
     pub(crate) fn range(&mut self, first: i64, last: i64) -> i64 {
-        first + ((u128::from(self.next()) * (last - first + 1) as u128) >> 64) as i64
+        let count = (last - first + 1) as u128;
+        first + (u128::from(self.next()).wrapping_mul(count) >> 64) as i64
     }
 
     fn fill(&mut self, bytes: &mut [u8]) {
@@ -163,6 +164,21 @@ fn codes(random: &mut Random, kind: Kind, x: &mut [u8], w: &mut [u8]) {
     }
 }
 
+/// Clears the weights that are there for the inputs behind the end of a segment.
+fn clear_padding(w: &mut [u8], n: usize, segments: usize, k: usize) {
+    let groups = k.div_ceil(GROUP);
+    let mut at = 0;
+    for row in (0..n).step_by(PANEL) {
+        let rows = (n - row).next_multiple_of(LANES).min(PANEL);
+        for _ in 0..segments {
+            at += groups * rows * GROUP;
+            for last in w[at - rows * GROUP..at].chunks_exact_mut(GROUP) {
+                last[k - (groups - 1) * GROUP..].fill(0);
+            }
+        }
+    }
+}
+
 /// Whether `run` gives the same bytes as `int8::gemm`; `None` if it does not run.
 pub(crate) fn gemm(
     random: &mut Random,
@@ -199,16 +215,7 @@ pub(crate) fn gemm(
     let shift = tail(memory.shift, rows * 4);
 
     codes(random, kind, x, w);
-    let mut at = 0;
-    for row in (0..n).step_by(PANEL) {
-        let rows = (n - row).next_multiple_of(LANES).min(PANEL);
-        for _ in 0..segments {
-            at += groups * rows * GROUP;
-            for last in w[at - rows * GROUP..at].chunks_exact_mut(GROUP) {
-                last[k - (groups - 1) * GROUP..].fill(0);
-            }
-        }
-    }
+    clear_padding(w, n, segments, k);
     biases(random, kind, bias);
     let bits = 14 + (segments * k).ilog2() / 2;
     scales(random, kind, bits, mult, shift);
@@ -608,6 +615,190 @@ pub(crate) fn softmax(
     int8::softmax(Softmax {
         y: &mut *expected,
         ..layer
+    });
+    done.then_some(y == expected)
+}
+
+/// Whether `run` gives the same numbers as `int8::gemm16`, for `n` rows and `k` inputs.
+pub(crate) fn gemm16(
+    random: &mut Random,
+    kind: Kind,
+    [n, k]: [usize; 2],
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Gemm16<'_>) -> bool,
+) -> Option<bool> {
+    let (rows, inputs) = (n.next_multiple_of(LANES), k.next_multiple_of(GROUP));
+    let x = tail(memory.x, inputs);
+    let y = tail(memory.y, 2 * n);
+    let expected = tail(memory.expected, 2 * n);
+    let w = tail(memory.w, rows * inputs);
+    let bias = tail(memory.bias, rows * 4);
+    let mult = tail(memory.mult, rows * 4);
+    let shift = tail(memory.shift, rows * 4);
+    codes(random, kind, x, w);
+    clear_padding(w, n, 1, k);
+    biases(random, kind, bias);
+    scales(random, kind, 7 + k.ilog2() / 2, mult, shift);
+    outputs(random, y, expected);
+    let mut layer = Gemm16 {
+        x,
+        y,
+        n,
+        k,
+        w,
+        bias,
+        mult,
+        shift,
+    };
+    let done = run(&mut layer);
+    let y = layer.y;
+    int8::gemm16(Gemm16 {
+        y: &mut *expected,
+        ..layer
+    });
+    done.then_some(y == expected)
+}
+
+/// Whether `run` gives the same cells and codes as `int8::lstm_cell`, for `n` cells.
+pub(crate) fn lstm_cell(
+    random: &mut Random,
+    kind: Kind,
+    n: usize,
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut LstmCell<'_>) -> bool,
+) -> Option<bool> {
+    let (from_x, from_h) = (tail(memory.x, 8 * n), tail(memory.w, 8 * n));
+    let (cell, cell_expected) = (tail(memory.mult, 2 * n), tail(memory.shift, 2 * n));
+    let (h, expected) = (tail(memory.y, n), tail(memory.expected, n));
+    inputs(random, kind, from_x);
+    inputs(random, kind, from_h);
+    random.fill(cell);
+    cell_expected.copy_from_slice(cell);
+    outputs(random, h, expected);
+    let mut layer = LstmCell {
+        from_x,
+        from_h,
+        cell,
+        h,
+        n,
+        scales: LstmScales {
+            forget: factor(random, kind, 22),
+            input: factor(random, kind, 22),
+            output: factor(random, kind, 29),
+            cell_shift: random.range(-12, 15) as i32,
+            cell_clip: [0, 1, 9000, i16::MAX][random.below(4)],
+            h_zero: random.below(256) as i32,
+        },
+    };
+    let done = run(&mut layer);
+    let (h, cell) = (layer.h, layer.cell);
+    int8::lstm_cell(LstmCell {
+        cell: &mut *cell_expected,
+        h: &mut *expected,
+        ..layer
+    });
+    done.then_some(h == expected && cell == cell_expected)
+}
+
+/// Whether `run` gives the same bytes as layers by `int8::gemm`; `sizes` are those of the inputs and of
+/// the results of all layers.
+pub(crate) fn chain(
+    random: &mut Random,
+    kind: Kind,
+    sizes: &[usize],
+    memory: Memory<'_>,
+    run: &mut dyn FnMut(&mut Chain<'_>) -> bool,
+) -> Option<bool> {
+    let count = sizes.len() - 1;
+    let parts = |k: usize, n: usize| {
+        let rows = n.next_multiple_of(LANES);
+        [
+            k.next_multiple_of(GROUP) * rows,
+            4 * rows,
+            4 * rows,
+            4 * rows,
+        ]
+    };
+    let bytes = |pair: &[usize]| -> usize { parts(pair[0], pair[1]).into_iter().sum() };
+    let weights = tail(memory.w, sizes.windows(2).map(bytes).sum());
+    let layers = tail(memory.offsets, count * ChainLayer::BYTES);
+    let width = sizes.iter().fold(0, |most, &size| most.max(size)) + SLACK;
+    let x = tail(memory.x, sizes[0]);
+    let (y, expected) = (
+        tail(memory.y, sizes[count]),
+        tail(memory.expected, sizes[count]),
+    );
+    let (mut a, mut b) = (tail(memory.mult, width), tail(memory.shift, width));
+    let temp = tail(memory.bias, 2 * width);
+    random.fill(x);
+    outputs(random, y, expected);
+    for (a, x) in a.iter_mut().zip(&*x) {
+        *a = x ^ 0x80;
+    }
+    let flip = random.below(2) == 1;
+    let mut at = 0;
+    for (pair, place) in sizes
+        .windows(2)
+        .zip(layers.chunks_exact_mut(ChainLayer::BYTES))
+    {
+        let (k, n) = (pair[0], pair[1]);
+        let [w_bytes, list, ..] = parts(k, n);
+        let starts = [
+            at,
+            at + w_bytes,
+            at + w_bytes + list,
+            at + w_bytes + 2 * list,
+        ];
+        let layer = &mut weights[at..at + bytes(pair)];
+        at += layer.len();
+        let (w, lists) = layer.split_at_mut(w_bytes);
+        let (bias, lists) = lists.split_at_mut(list);
+        let (mult, shift) = lists.split_at_mut(list);
+        codes(random, kind, &mut [], w);
+        clear_padding(w, n, 1, k);
+        biases(random, kind, bias);
+        scales(random, kind, 14 + k.ilog2() / 2, mult, shift);
+        let (zero, min, max) = limits(random);
+        let sizes = [k, n].into_iter().chain(starts).map(|n| n as i32);
+        let fields = sizes.chain([zero, min, max]).chain([0; 7]);
+        for (to, field) in place.chunks_exact_mut(4).zip(fields) {
+            to.copy_from_slice(&field.to_le_bytes());
+        }
+        int8::gemm(Gemm {
+            x: a,
+            x_row: 0,
+            x_outer: 0,
+            y: &mut *b,
+            y_row: 0,
+            y_outer: 0,
+            m: 1,
+            outer: 1,
+            n,
+            k,
+            offsets: &[0; 4],
+            w,
+            bias,
+            requant: Requant {
+                mult,
+                shift,
+                zero,
+                min,
+                max,
+            },
+        });
+        core::mem::swap(&mut a, &mut b);
+    }
+    for (expected, code) in expected.iter_mut().zip(&*a) {
+        *expected = if flip { code ^ 0x80 } else { *code };
+    }
+    let done = run(&mut Chain {
+        layers,
+        weights,
+        x,
+        y,
+        flip,
+        temp,
+        width,
     });
     done.then_some(y == expected)
 }

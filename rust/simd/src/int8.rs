@@ -3,14 +3,17 @@
 //! Layers of 8-bit integers: what is checked before vector code is entered.
 
 use neural_core::int8::{
-    Add, Chain, ChainLayer, Depthwise, Gemm, Mean, Mul, Multiplier, Pool, Requant, Softmax, GROUP,
-    LANES, PANEL, SLACK,
+    Add, Chain, ChainLayer, Depthwise, Gemm, Gemm16, LstmCell, LstmScales, Mean, Mul, Multiplier,
+    Pool, Requant, Softmax, GROUP, LANES, PANEL, SIGMOID, SLACK,
 };
 
 use crate::{args, call, Isa, Set};
 
 /// Bytes of a bias, a multiplier, a shift, an offset.
 const WORD: usize = 4;
+
+/// The only offset of a patch that is in one piece.
+const ZERO: &[u8] = &[0; WORD];
 
 /// Bytes up to the end of the last of `m` positions in each of `outer` lines.
 #[inline(always)]
@@ -115,6 +118,91 @@ pub(crate) fn gemm(layer: &mut Gemm<'_>) -> Option<args::GemmI8> {
         w: layer.w.as_ptr(),
         bias: layer.bias.as_ptr(),
         requant: requant!(layer, rows),
+    })
+}
+
+/// `None` if an access could miss a slice. The first position writes numbers of 16 bits.
+pub(crate) fn gemm16(layer: &mut Gemm16<'_>) -> Option<args::GemmI8> {
+    let (groups, rows) = (
+        layer.k.div_ceil(GROUP),
+        layer.n.checked_next_multiple_of(LANES)?,
+    );
+    let read = groups.checked_mul(GROUP)?;
+    let weights = groups.checked_mul(rows)?.checked_mul(GROUP)?;
+    let list = rows.checked_mul(WORD)?;
+    if layer.n == 0
+        || read > layer.x.len()
+        || weights > layer.w.len()
+        || layer.n > layer.y.len() / 2
+        || list
+            > layer
+                .bias
+                .len()
+                .min(layer.mult.len())
+                .min(layer.shift.len())
+    {
+        return None;
+    }
+    Some(args::GemmI8 {
+        positions: args::Positions {
+            x: layer.x.as_ptr(),
+            x_row: 0,
+            x_outer: 0,
+            y: layer.y.as_mut_ptr(),
+            y_row: 0,
+            y_outer: 0,
+            m: 1,
+            outer: 1,
+        },
+        n: layer.n,
+        groups,
+        segments: 1,
+        offsets: ZERO.as_ptr(),
+        w: layer.w.as_ptr(),
+        bias: layer.bias.as_ptr(),
+        requant: args::Requant {
+            mult: layer.mult.as_ptr(),
+            shift: layer.shift.as_ptr(),
+            zero: 0,
+            min: 0,
+            max: 0,
+        },
+    })
+}
+
+/// `None` if an access could miss a slice, or a number is none of a model.
+pub(crate) fn lstm_cell(layer: &mut LstmCell<'_>) -> Option<args::LstmCellI8> {
+    let LstmScales {
+        forget,
+        input,
+        output,
+        cell_shift,
+        cell_clip,
+        h_zero,
+    } = layer.scales;
+    let gates = layer.from_x.len().min(layer.from_h.len());
+    let cells = layer.h.len().min(layer.cell.len() / 2);
+    if layer.n > (gates / 8).min(cells) || !(-12..=15).contains(&cell_shift) {
+        return None;
+    }
+    let (least, most) = match cell_clip {
+        0 => (i16::MIN, i16::MAX),
+        limit => (limit.saturating_neg(), limit),
+    };
+    Some(args::LstmCellI8 {
+        from_x: layer.from_x.as_ptr(),
+        from_h: layer.from_h.as_ptr(),
+        cell: layer.cell.as_mut_ptr(),
+        h: layer.h.as_mut_ptr(),
+        n: layer.n,
+        table: SIGMOID.as_ptr().cast(),
+        forget: factor(forget)?,
+        input: factor(input)?,
+        output: factor(output)?,
+        shift: cell_shift,
+        least: least.into(),
+        most: most.into(),
+        zero: byte(h_zero)?,
     })
 }
 
@@ -362,6 +450,8 @@ methods! {
     mul_i8: Mul, mul, "mul";
     mean_i8: Mean, mean, "mean";
     softmax_i8: Softmax, softmax, "softmax";
+    gemm16_i8: Gemm16, gemm16, "gemm16";
+    lstm_cell_i8: LstmCell, lstm_cell, "lstm_cell";
 }
 
 impl Set {

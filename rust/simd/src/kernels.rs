@@ -10,7 +10,8 @@ use core::cell::Cell;
 
 use neural_core::float as numbers;
 use neural_core::int8::{
-    self as codes, Add, Chain, Depthwise, Gemm, Mean, Mul, Pool, Softmax, GROUP, LANES, PANEL,
+    self as codes, Add, Chain, Depthwise, GateWeights, Gemm, Gemm16, LstmCell, LstmStep, Mean, Mul,
+    Pool, Softmax, GROUP, LANES, PANEL,
 };
 use neural_core::plan::{DenseArgs, Kernels, Scalar, TILE_MACS};
 use neural_core::trees::{self, Forest};
@@ -35,9 +36,22 @@ const POSITION_WORK: usize = 64;
 /// What a result costs, when a vector of them is computed at a time.
 const RESULT_WORK: usize = 16;
 
+/// What an element costs, when a vector of them is computed at a time: of a window or of rows that are
+/// summed up; of a sum or a product of codes; of a softmax; of what is only looked up. What is left of a
+/// vector costs as much as so many elements of windows.
+const POOL_WORK: usize = 1;
+const PAIR_WORK: usize = 32;
+const SOFTMAX_WORK: usize = 64;
+const LUT_WORK: usize = 4;
+const REST_WORK: usize = 64;
+
+/// What a cell of a recurrent layer costs, when a vector of them is computed at a time.
+const CELL_WORK: usize = 64;
+
 /// What one step of scalar code counts for, as long as vector code takes for so many
 /// multiply-accumulates: of a product, of a result of products, of an element of a window, of a
-/// sum, of a product of two codes, of a softmax, of what only looks up, and of a node of a tree.
+/// sum, of a product of two codes, of a softmax, of what only looks up, of a node of a tree, of a cell of
+/// a recurrent layer, and of what only copies.
 const SCALAR_MAC: u64 = 8;
 const SCALAR_RESULT: u64 = 256;
 const SCALAR_POOL: u64 = 48;
@@ -46,6 +60,8 @@ const SCALAR_MUL: u64 = 48;
 const SCALAR_SOFTMAX: u64 = 640;
 const SCALAR_LUT: u64 = 8;
 const SCALAR_NODE: u64 = 64;
+const SCALAR_CELL: u64 = 640;
+const SCALAR_FLIP: u64 = 1;
 
 /// What a multiply-accumulate of numbers counts for, and an element of a function, of a norm or of a
 /// softmax: weights of numbers are four times as many bytes.
@@ -168,6 +184,27 @@ impl<S: Section> Simd<S> {
         }
     }
 
+    /// Does `count` elements, which cost `work`, by vector code if that pays and all fit into a section.
+    /// If not, `false`, and scalar code that costs so much for `each` is announced.
+    #[inline]
+    fn elements(
+        &self,
+        count: usize,
+        each: u64,
+        work: usize,
+        run: impl FnOnce(&Set) -> bool,
+    ) -> bool {
+        // CAST: widens.
+        let (scalar, work) = ((count as u64).saturating_mul(each), work as u64);
+        // CAST: 64 bits, as on every target of the module.
+        let macs = (scalar / SCALAR_MAC) as usize;
+        let done = work <= SECTION_WORK && self.vector(macs, work, run);
+        if !done {
+            self.aside(count, each);
+        }
+        done
+    }
+
     /// Rows of products of some positions.
     fn products(&self, mut layer: Gemm<'_>, row: usize, work: u64) {
         let results = layer.m.saturating_mul(layer.outer).saturating_mul(layer.n);
@@ -178,6 +215,39 @@ impl<S: Section> Simd<S> {
                 .saturating_add(SCALAR_RESULT);
             self.aside(results, each);
             codes::gemm(layer);
+        }
+    }
+
+    /// What the gates of a recurrent layer get from one of its operands: `rows` numbers of 16 bits.
+    fn gates(&self, weights: GateWeights<'_>, rows: usize, x: (&[u8], usize), y: &mut [u8]) {
+        let (x, k) = x;
+        let padded = k.div_ceil(GROUP).saturating_mul(GROUP);
+        let row_work = padded.saturating_add(RESULT_WORK);
+        // CAST: 64 bits, as on every target of the module.
+        let fit = (SECTION_WORK as usize).checked_div(row_work).unwrap_or(0);
+        let most = (fit / PANEL).max(1).saturating_mul(PANEL);
+        let each = SCALAR_MAC
+            .saturating_mul(k as u64)
+            .saturating_add(SCALAR_RESULT);
+        for (i, y) in y.chunks_mut(most.saturating_mul(2)).enumerate() {
+            let row = i.saturating_mul(most);
+            let n = rows.saturating_sub(row).min(most);
+            // Panels before this one are whole.
+            let mut layer = Gemm16 {
+                x,
+                y,
+                n,
+                k,
+                w: from(weights.w, row.saturating_mul(padded)),
+                bias: from(weights.bias, row.saturating_mul(4)),
+                mult: from(weights.mult, row.saturating_mul(4)),
+                shift: from(weights.shift, row.saturating_mul(4)),
+            };
+            let lanes = n.div_ceil(LANES).saturating_mul(LANES);
+            let work = lanes.saturating_mul(row_work);
+            if !self.elements(n, each, work, |set| set.gemm16_i8(&mut layer)) {
+                codes::gemm16(layer);
+            }
         }
     }
 
@@ -217,6 +287,42 @@ fn pooled(pool: &Pool<'_>) -> usize {
     [pool.out_width, pool.channels, height, width]
         .iter()
         .fold(pool.out_height, |product, &n| product.saturating_mul(n))
+}
+
+/// What lies at `at`; nothing behind the end.
+fn from(bytes: &[u8], at: usize) -> &[u8] {
+    bytes.get(at..).unwrap_or_default()
+}
+
+/// What vector code takes for all channels of a pixel.
+fn channels_work(channels: usize) -> usize {
+    let rest = match channels % LANES {
+        0 => 0,
+        _ => REST_WORK,
+    };
+    (channels / LANES)
+        .saturating_mul(LANES * POOL_WORK)
+        .saturating_add(rest)
+}
+
+/// What vector code takes for sums or products of `count` codes with others, that repeat.
+fn pair_work(count: usize, repeat: usize) -> usize {
+    let lanes = match repeat {
+        0 | 1 => LANES,
+        _ => repeat.min(LANES),
+    };
+    count.div_ceil(lanes).saturating_mul(LANES * PAIR_WORK)
+}
+
+/// What vector code takes for pooling.
+fn pool_work(pool: &Pool<'_>) -> usize {
+    let [height, width] = pool.window;
+    let window = height.saturating_mul(width);
+    // A result costs as much as some elements, whatever the window.
+    let each = channels_work(pool.channels).saturating_mul(window.saturating_add(RESULT_WORK));
+    pool.out_height
+        .saturating_mul(pool.out_width)
+        .saturating_mul(each)
 }
 
 impl<S: Section> Kernels for Simd<S> {
@@ -309,44 +415,99 @@ impl<S: Section> Kernels for Simd<S> {
         }
     }
 
-    fn average_pool_i8(&self, args: Pool<'_>) {
-        self.aside(pooled(&args), SCALAR_POOL);
-        codes::average_pool(args);
+    fn average_pool_i8(&self, mut args: Pool<'_>) {
+        let (count, work) = (pooled(&args), pool_work(&args));
+        if !self.elements(count, SCALAR_POOL, work, |set| {
+            set.average_pool_i8(&mut args)
+        }) {
+            codes::average_pool(args);
+        }
     }
 
-    fn max_pool_i8(&self, args: Pool<'_>) {
-        self.aside(pooled(&args), SCALAR_POOL);
-        codes::max_pool(args);
+    fn max_pool_i8(&self, mut args: Pool<'_>) {
+        let (count, work) = (pooled(&args), pool_work(&args));
+        if !self.elements(count, SCALAR_POOL, work, |set| set.max_pool_i8(&mut args)) {
+            codes::max_pool(args);
+        }
     }
 
-    fn add_i8(&self, args: Add<'_>) {
-        self.aside(args.y.len(), SCALAR_ADD);
-        codes::add(args);
+    fn add_i8(&self, mut args: Add<'_>) {
+        let count = args.y.len();
+        let work = pair_work(count, args.b.len());
+        if !self.elements(count, SCALAR_ADD, work, |set| set.add_i8(&mut args)) {
+            codes::add(args);
+        }
     }
 
-    fn mul_i8(&self, args: Mul<'_>) {
-        self.aside(args.y.len(), SCALAR_MUL);
-        codes::mul(args);
+    fn mul_i8(&self, mut args: Mul<'_>) {
+        let count = args.y.len();
+        let work = pair_work(count, args.b.len());
+        if !self.elements(count, SCALAR_MUL, work, |set| set.mul_i8(&mut args)) {
+            codes::mul(args);
+        }
     }
 
-    fn mean_i8(&self, args: Mean<'_>) {
-        self.aside(args.rows.saturating_mul(args.channels), SCALAR_POOL);
-        codes::mean(args);
+    fn mean_i8(&self, mut args: Mean<'_>) {
+        let count = args.rows.saturating_mul(args.channels);
+        let work = args.rows.saturating_mul(channels_work(args.channels));
+        if !self.elements(count, SCALAR_POOL, work, |set| set.mean_i8(&mut args)) {
+            codes::mean(args);
+        }
     }
 
-    fn softmax_i8(&self, args: Softmax<'_>) {
-        self.aside(args.y.len(), SCALAR_SOFTMAX);
-        codes::softmax(args);
+    fn softmax_i8(&self, mut args: Softmax<'_>) {
+        let count = args.y.len();
+        let rows = count.checked_div(args.n).unwrap_or(0);
+        let row = args.n.div_ceil(LANES).saturating_mul(LANES * SOFTMAX_WORK);
+        let work = rows.saturating_mul(row);
+        if !self.elements(count, SCALAR_SOFTMAX, work, |set| set.softmax_i8(&mut args)) {
+            codes::softmax(args);
+        }
+    }
+
+    fn lstm_i8(&self, step: LstmStep<'_>) {
+        let LstmStep {
+            x,
+            h,
+            cell,
+            inputs,
+            n,
+            x_weights,
+            h_weights,
+            scratch,
+            scales,
+        } = step;
+        let rows = n.saturating_mul(4);
+        let Some((from_x, from_h)) = scratch.split_at_mut_checked(rows.saturating_mul(2)) else {
+            return;
+        };
+        self.gates(x_weights, rows, (x, inputs), from_x);
+        self.gates(h_weights, rows, (h, n), from_h);
+        let mut layer = LstmCell {
+            from_x,
+            from_h,
+            cell,
+            h,
+            n,
+            scales,
+        };
+        let work = n.div_ceil(LANES).saturating_mul(LANES * CELL_WORK);
+        if !self.elements(n, SCALAR_CELL, work, |set| set.lstm_cell_i8(&mut layer)) {
+            codes::lstm_cell(layer);
+        }
     }
 
     fn lut_i8(&self, table: &[u8; 256], x: &[u8], y: &mut [u8]) {
-        self.aside(y.len(), SCALAR_LUT);
-        codes::lut::apply(table, x, y);
+        let work = y.len().saturating_mul(LUT_WORK);
+        if !self.elements(y.len(), SCALAR_LUT, work, |set| set.lut_i8(table, x, y)) {
+            codes::lut::apply(table, x, y);
+        }
     }
 
     fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
-        self.aside(y.len(), 1);
-        Scalar.flip_i8(x, y);
+        if !self.elements(y.len(), SCALAR_FLIP, y.len(), |set| set.flip_i8(x, y)) {
+            Scalar.flip_i8(x, y);
+        }
     }
 
     fn forest(&self, args: Forest<'_>) {

@@ -46,6 +46,8 @@ pub(crate) mod depthwise;
 pub(crate) mod elements;
 #[path = "leaf/gemm.rs"]
 pub(crate) mod gemm;
+#[path = "leaf/lstm.rs"]
+pub(crate) mod lstm;
 #[path = "leaf/pool.rs"]
 pub(crate) mod pool;
 #[path = "leaf/softmax.rs"]

@@ -246,6 +246,16 @@ variants! {
         Avx512 | Avx512Vnni: neural_mean_i8_avx512,
         Avx2 | AvxVnni: neural_mean_i8_avx2,
     }
+    gemm16_i8(GemmI8) {
+        Avx512Vnni: neural_gemm16_i8_avx512vnni,
+        AvxVnni: neural_gemm16_i8_avxvnni,
+        Avx512: neural_gemm16_i8_avx512,
+        Avx2: neural_gemm16_i8_avx2,
+    }
+    lstm_cell_i8(LstmCellI8) {
+        Avx512 | Avx512Vnni: neural_lstm_cell_i8_avx512,
+        Avx2 | AvxVnni: neural_lstm_cell_i8_avx2,
+    }
     softmax_i8(SoftmaxI8) {
         Avx512 | Avx512Vnni: neural_softmax_i8_avx512,
         Avx2 | AvxVnni: neural_softmax_i8_avx2,

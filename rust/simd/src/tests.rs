@@ -9,7 +9,10 @@ use std::{
     vec::Vec, //
 };
 
-use neural_core::int8::{average_pool, Add, Depthwise, Gemm, Mean, Mul, Multiplier, Pool, Softmax};
+use neural_core::int8::{
+    average_pool, Add, Chain, Depthwise, Gemm, Gemm16, LstmCell, Mean, Mul, Multiplier, Pool,
+    Softmax,
+};
 
 use crate::{
     check::{self, Image, Kind, Memory, Random, Shape, Window},
@@ -439,6 +442,127 @@ fn softmax_is_right_for_all_lengths() {
             }
         }
     });
+}
+
+#[test]
+fn products_of_16_bits_are_right_for_all_lengths() {
+    let stand_in =
+        std::is_x86_feature_detected!("avx512vl") && std::is_x86_feature_detected!("avx512vnni");
+    let sizes = (1..=200).flat_map(|n| [[n, 1 + n % 23], [1 + n % 70, n]]);
+    each_set("gemm16_i8", |set, kind, random, buffers| {
+        for size in sizes.clone() {
+            let run = &mut |layer: &mut Gemm16<'_>| set.gemm16_i8(layer);
+            let same = check::gemm16(random, kind, size, buffers.memory(), run);
+            assert_eq!(same, Some(true), "{set:?}: {kind:?} {size:?}");
+            if stand_in {
+                let run = &mut |layer: &mut Gemm16<'_>| {
+                    let args = int8::gemm16(layer).expect("arguments that fit");
+                    // SAFETY: the CPU has the features, the arguments were checked.
+                    unsafe { leaf::gemm::neural_gemm16_i8_avxvnni_stand_in(&args) };
+                    true
+                };
+                let same = check::gemm16(random, kind, size, buffers.memory(), run);
+                assert_eq!(same, Some(true), "avxvnni with EVEX: {kind:?} {size:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn chains_are_right_for_all_lengths() {
+    each_set("chain_i8", |set, kind, random, buffers| {
+        for n in 1..=200 {
+            let other = 1 + random.below(100);
+            for sizes in [&[n, other][..], &[other, n], &[other, 70, n, 3, other]] {
+                let run = &mut |chain: &mut Chain<'_>| set.chain_i8(chain);
+                let same = check::chain(random, kind, sizes, buffers.memory(), run);
+                assert_eq!(same, Some(true), "{set:?}: {kind:?} {sizes:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn cells_are_right_for_all_lengths() {
+    each_set("lstm_cell_i8", |set, kind, random, buffers| {
+        for n in (0..=200).chain([5000]) {
+            for _ in 0..5 {
+                let run = &mut |layer: &mut LstmCell<'_>| set.lstm_cell_i8(layer);
+                let same = check::lstm_cell(random, kind, n, buffers.memory(), run);
+                assert_eq!(same, Some(true), "{set:?}: {kind:?} {n}");
+            }
+        }
+    });
+}
+
+#[test]
+fn cells_that_would_miss_a_slice_are_refused() {
+    let Some(set) = Set::select(&Features::detect(), None).filter(|set| set.isa() != Isa::Scalar)
+    else {
+        eprintln!("skipped: no vector code for this CPU");
+        return;
+    };
+    let mut buffers = Buffers::new();
+    let mut random = Random::new(1);
+    /// Something a byte too small, or a number too big.
+    type Damage<'a> = &'a dyn Fn(&mut LstmCell<'_>);
+    let damages: &[Damage<'_>] = &[
+        &|l| l.from_x = &l.from_x[1..],
+        &|l| l.from_h = &l.from_h[1..],
+        &|l| l.cell = &mut core::mem::take(&mut l.cell)[1..],
+        &|l| l.h = &mut core::mem::take(&mut l.h)[1..],
+        &|l| l.n += 1,
+        &|l| l.n = usize::MAX,
+        &|l| l.scales.cell_shift = -13,
+        &|l| l.scales.cell_shift = 16,
+        &|l| l.scales.h_zero = 256,
+        &|l| l.scales.forget.mult = i32::MIN,
+        &|l| l.scales.input.shift = 32,
+        &|l| l.scales.output.shift = -32,
+    ];
+    for (i, damage) in damages.iter().enumerate() {
+        let mut refused = false;
+        let run = &mut |layer: &mut LstmCell<'_>| {
+            let (cell, h) = (
+                core::mem::take(&mut layer.cell),
+                core::mem::take(&mut layer.h),
+            );
+            let mut bad = LstmCell { cell, h, ..*layer };
+            damage(&mut bad);
+            refused = !set.lstm_cell_i8(&mut bad);
+            false
+        };
+        check::lstm_cell(&mut random, Kind::Ordinary, 20, buffers.memory(), run);
+        assert!(refused, "damage {i}");
+    }
+    /// The same for products.
+    type Damage16 = fn(&mut Gemm16<'_>);
+    let damages: &[Damage16] = &[
+        |g| g.x = &g.x[1..],
+        |g| g.w = &g.w[1..],
+        |g| g.bias = &g.bias[1..],
+        |g| g.mult = &g.mult[1..],
+        |g| g.shift = &g.shift[1..],
+        |g| g.y = &mut core::mem::take(&mut g.y)[1..],
+        |g| g.n += 1,
+        |g| g.n = 0,
+        |g| g.n = usize::MAX,
+        |g| g.k += 4,
+        |g| g.k = usize::MAX,
+    ];
+    for (i, damage) in damages.iter().enumerate() {
+        let mut refused = false;
+        let run = &mut |layer: &mut Gemm16<'_>| {
+            let y = core::mem::take(&mut layer.y);
+            let mut bad = Gemm16 { y, ..*layer };
+            damage(&mut bad);
+            refused = !set.gemm16_i8(&mut bad);
+            false
+        };
+        let memory = buffers.memory();
+        check::gemm16(&mut random, Kind::Ordinary, [32, 8], memory, run);
+        assert!(refused, "damage {i}");
+    }
 }
 
 #[test]

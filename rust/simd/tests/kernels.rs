@@ -7,6 +7,8 @@
 mod codes;
 #[path = "../../core/tests/common/mod.rs"]
 mod common;
+#[path = "../../core/tests/common/lstm.rs"]
+mod lstm;
 #[path = "../../core/tests/common/random.rs"]
 mod random;
 
@@ -70,39 +72,54 @@ impl Section for Moody {
     }
 }
 
+/// Every set gives what scalar code gives for a network; operations of vector code and sections.
+fn compare(rng: &mut Rng, loaded: &Loaded) -> (u64, u32) {
+    let (mut done, mut opened) = (0, 0);
+    for samples in [1, 3] {
+        let bytes = samples * loaded.plan.input_bytes;
+        let input: Vec<u8> = (0..bytes).map(|_| rng.u64() as u8).collect();
+        let expected = predict(loaded, &Scalar, samples, &input);
+        for set in sets() {
+            let free = Simd::new(set, NoSection);
+            let output = predict(loaded, &free, samples, &input);
+            assert_eq!(output, expected, "{set:?}");
+            done += free.operations();
+            let moody = Simd::new(set, Moody::default());
+            let output = predict(loaded, &moody, samples, &input);
+            assert_eq!(output, expected, "{set:?}");
+            opened += moody.section().opened.get();
+        }
+        let none = Simd::new(None, Moody::default());
+        assert_eq!(predict(loaded, &none, samples, &input), expected);
+        assert_eq!((none.operations(), none.section().calls.get()), (0, 0));
+    }
+    (done, opened)
+}
+
 #[test]
 fn random_graphs_give_what_scalar_code_gives() {
     let mut rng = Rng::new();
     let (mut done, mut opened) = (0, 0);
     for _ in 0..500 {
         let loaded = Loaded::new(&random::random(&mut rng, 8).file());
-        for samples in [1, 3] {
-            let bytes = samples * loaded.plan.input_bytes;
-            let input: Vec<u8> = (0..bytes).map(|_| rng.u64() as u8).collect();
-            let expected = predict(&loaded, &Scalar, samples, &input);
-            for set in sets() {
-                let free = Simd::new(set, NoSection);
-                assert_eq!(
-                    predict(&loaded, &free, samples, &input),
-                    expected,
-                    "{set:?}"
-                );
-                done += free.operations();
-                let moody = Simd::new(set, Moody::default());
-                assert_eq!(
-                    predict(&loaded, &moody, samples, &input),
-                    expected,
-                    "{set:?}"
-                );
-                opened += moody.section().opened.get();
-            }
-            let none = Simd::new(None, Moody::default());
-            assert_eq!(predict(&loaded, &none, samples, &input), expected);
-            assert_eq!((none.operations(), none.section().calls.get()), (0, 0));
-        }
+        let (operations, sections) = compare(&mut rng, &loaded);
+        done += operations;
+        opened += sections;
     }
     if Features::detect().avx2 {
         assert!(done > 500 && opened > 100, "{done} {opened}");
+    }
+}
+
+#[test]
+fn memories_give_what_scalar_code_gives() {
+    let mut rng = Rng::new();
+    // The last is too much for a section, also one side of it alone.
+    for most in [[5, 20, 40]; 50].into_iter().chain([[2, 300, 400]; 4]) {
+        let net = lstm::Net::random(&mut rng, most);
+        let loaded = Loaded::new(&net.file(&net.r).unwrap());
+        let (operations, _) = compare(&mut rng, &loaded);
+        assert!(operations > 0 || !Features::detect().avx2);
     }
 }
 

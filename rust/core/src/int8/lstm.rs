@@ -15,7 +15,7 @@ const STEPS_PER_UNIT: i128 = 24;
 /// Each entry is raised (where the function bends downwards) by half of what the chord lies below the
 /// curve, so that the error of linear interpolation is spread to both sides: `f - f'' / (16 24^2)`.
 /// The last entry is the greatest number.
-static SIGMOID: [u16; 256] = {
+pub static SIGMOID: [u16; 256] = {
     const ONE: i128 = 1 << 60;
     // exp(-1/24) as a series.
     let mut step = 0;

@@ -84,9 +84,15 @@ unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m256i> {
 }
 
 #[inline(always)]
-unsafe fn goes_left(shift: *const u8) -> bool {
+unsafe fn goes_left<const NV: usize>(shift: *const u8, step: usize) -> bool {
     // SAFETY: as the caller promises.
-    unsafe { _mm256_movemask_ps(_mm256_loadu_ps(shift.cast())) != 0 }
+    unsafe {
+        let mut signs = _mm256_setzero_ps();
+        each!(J in NV, {
+            signs = _mm256_or_ps(signs, _mm256_loadu_ps(shift.add(J * step).cast()));
+        });
+        _mm256_movemask_ps(signs) != 0
+    }
 }
 
 #[inline(always)]
@@ -173,6 +179,33 @@ unsafe fn write<const NV: usize>(
     });
 }
 
+/// The first `len` of sixteen numbers, limited to 16 bits.
+#[inline(always)]
+pub(super) unsafe fn write_words16(y: *mut u8, len: usize, a: __m256i, b: __m256i) {
+    // SAFETY: the caller may write `len` numbers.
+    unsafe {
+        let words = _mm256_packs_epi32(a, b);
+        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+        write16(y, 2 * len.min(8), _mm256_castsi256_si128(words));
+        if len > 8 {
+            let high = _mm256_extracti128_si256::<1>(words);
+            write16(y.add(16), 2 * (len.min(16) - 8), high);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn write_words<const NV: usize>(y: *mut u8, len: usize, values: &[__m256i; NV]) {
+    each!(J in NV / 2, {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if len > 16 * J {
+                write_words16(y.add(32 * J), len - 16 * J, values[2 * J], values[2 * J + 1]);
+            }
+        }
+    });
+}
+
 /// Four vectors of bytes, interleaved twice.
 #[inline(always)]
 unsafe fn interleave([a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
@@ -240,9 +273,9 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn goes_left(shift: *const u8) -> bool {
+        unsafe fn goes_left<const NV: usize>(shift: *const u8, step: usize) -> bool {
             // SAFETY: as the caller promises.
-            unsafe { goes_left(shift) }
+            unsafe { goes_left::<NV>(shift, step) }
         }
 
         #[inline(always)]
@@ -283,6 +316,12 @@ macro_rules! common {
         ) {
             // SAFETY: as the caller promises.
             unsafe { write::<NV>(y, len, values, finish) }
+        }
+
+        #[inline(always)]
+        unsafe fn write_words<const NV: usize>(y: *mut u8, len: usize, values: &[__m256i; NV]) {
+            // SAFETY: as the caller promises.
+            unsafe { write_words::<NV>(y, len, values) }
         }
     };
 }

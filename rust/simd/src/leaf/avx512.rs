@@ -64,11 +64,15 @@ unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<__m512i> {
 }
 
 #[inline(always)]
-unsafe fn goes_left(shift: *const u8) -> bool {
+unsafe fn goes_left<const NV: usize>(shift: *const u8, step: usize) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
-        let shift = _mm512_loadu_si512(shift.cast());
-        _mm512_cmplt_epi32_mask(shift, _mm512_setzero_si512()) != 0
+        let mut signs = _mm512_setzero_si512();
+        each!(J in NV, {
+            let shift = _mm512_loadu_si512(shift.add(J * step).cast());
+            signs = _mm512_or_si512(signs, shift);
+        });
+        _mm512_cmplt_epi32_mask(signs, _mm512_setzero_si512()) != 0
     }
 }
 
@@ -141,6 +145,33 @@ unsafe fn write<const NV: usize>(
     }
 }
 
+/// The first `len` numbers, limited to 16 bits.
+#[inline(always)]
+pub(super) unsafe fn write_words16(y: *mut u8, len: usize, x: __m512i) {
+    // SAFETY: the caller may write `len` numbers; what the mask leaves out is not written.
+    unsafe {
+        let words = _mm512_cvtsepi32_epi16(x);
+        if len >= 16 {
+            _mm256_storeu_si256(y.cast(), words);
+        } else {
+            let mask = (1u32 << len) - 1;
+            _mm512_mask_storeu_epi16(y.cast(), mask, _mm512_castsi256_si512(words));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn write_words<const NV: usize>(y: *mut u8, len: usize, values: &[__m512i; NV]) {
+    each!(J in NV, {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if len > 16 * J {
+                write_words16(y.add(32 * J), len - 16 * J, values[J]);
+            }
+        }
+    });
+}
+
 /// Four vectors of bytes, interleaved twice.
 #[inline(always)]
 unsafe fn interleave([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
@@ -205,9 +236,9 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn goes_left(shift: *const u8) -> bool {
+        unsafe fn goes_left<const NV: usize>(shift: *const u8, step: usize) -> bool {
             // SAFETY: as the caller promises.
-            unsafe { goes_left(shift) }
+            unsafe { goes_left::<NV>(shift, step) }
         }
 
         #[inline(always)]
@@ -248,6 +279,12 @@ macro_rules! common {
         ) {
             // SAFETY: as the caller promises.
             unsafe { write::<NV>(y, len, values, finish) }
+        }
+
+        #[inline(always)]
+        unsafe fn write_words<const NV: usize>(y: *mut u8, len: usize, values: &[__m512i; NV]) {
+            // SAFETY: as the caller promises.
+            unsafe { write_words::<NV>(y, len, values) }
         }
     };
 }

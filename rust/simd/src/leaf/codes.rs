@@ -26,6 +26,8 @@ pub(crate) trait Codes: Copy {
     type V: Copy;
     /// [`BYTES`](Codes::BYTES) bytes.
     type B: Copy;
+    /// 256 numbers of 16 bits without sign.
+    type Table: Copy;
 
     /// Bytes in a register.
     const BYTES: usize;
@@ -36,6 +38,10 @@ pub(crate) trait Codes: Copy {
     unsafe fn load(p: *const u8, len: usize) -> Self::V;
     /// `len` codes from numbers, limited to 0..=255.
     unsafe fn store(x: Self::V, y: *mut u8, len: usize);
+    /// `len` numbers of 16 bits, 0 behind them.
+    unsafe fn load_words(p: *const u8, len: usize) -> Self::V;
+    /// `len` numbers, limited to 16 bits.
+    unsafe fn store_words(x: Self::V, y: *mut u8, len: usize);
     /// `a + b`, modulo 2^32.
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// `a - b`, modulo 2^32.
@@ -56,12 +62,18 @@ pub(crate) trait Codes: Copy {
     unsafe fn left(x: Self::V, n: Self::V) -> Self::V;
     /// `x >> n` without the sign; `n` is 0..=31.
     unsafe fn right(x: Self::V, n: Self::V) -> Self::V;
+    /// `x >> n` with the sign; `n` is 0..=31.
+    unsafe fn right_signed(x: Self::V, n: Self::V) -> Self::V;
     /// `yes` where `a < b`, elsewhere `no`.
     unsafe fn if_less(a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// `round(a b / 2^31)`, halves upwards; not for two factors of -2^31.
     unsafe fn high_product(a: Self::V, b: Self::V) -> Self::V;
     /// `a / b`, rounded down; `0 <= a <= 2^24`, `1 <= b <= 2^16`, and the result is at most 128.
     unsafe fn divide(a: Self::V, b: Self::V) -> Self::V;
+    /// 256 numbers, which may be read as long as the table is used.
+    unsafe fn table(p: *const u8) -> Self::Table;
+    /// Entry `i` in the lower half, entry `i + 1` in the upper one; `i` is 0..=254.
+    unsafe fn neighbours(table: Self::Table, i: Self::V) -> Self::V;
     /// The first `len` lanes, 0 in the others.
     unsafe fn head(x: Self::V, len: usize) -> Self::V;
     /// The sum of all lanes, modulo 2^32.
@@ -317,6 +329,7 @@ unsafe fn if_less8(a: __m256i, b: __m256i, yes: __m256i, no: __m256i) -> __m256i
 impl Codes for Narrow {
     type V = [__m256i; 2];
     type B = __m256i;
+    type Table = *const u8;
 
     const BYTES: usize = 32;
 
@@ -332,6 +345,12 @@ impl Codes for Narrow {
         fn sign(x: Self::V, by: Self::V) -> Self::V = halves!(_mm256_sign_epi32; x, by);
         fn left(x: Self::V, n: Self::V) -> Self::V = halves!(_mm256_sllv_epi32; x, n);
         fn right(x: Self::V, n: Self::V) -> Self::V = halves!(_mm256_srlv_epi32; x, n);
+        fn right_signed(x: Self::V, n: Self::V) -> Self::V = halves!(_mm256_srav_epi32; x, n);
+        fn table(p: *const u8) -> *const u8 = p;
+        fn neighbours(table: *const u8, i: Self::V) -> Self::V = [
+            _mm256_i32gather_epi32::<2>(table.cast(), i[0]),
+            _mm256_i32gather_epi32::<2>(table.cast(), i[1]),
+        ];
         fn high_product(a: Self::V, b: Self::V) -> Self::V = halves!(high_product8; a, b);
         fn divide(a: Self::V, b: Self::V) -> Self::V = halves!(divide8; a, b);
         fn if_less(a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V =
@@ -389,6 +408,25 @@ impl Codes for Narrow {
     }
 
     #[inline(always)]
+    unsafe fn load_words(p: *const u8, len: usize) -> Self::V {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let low = read16(p, 2 * len.min(8));
+            let high = match len {
+                0..=8 => _mm_setzero_si128(),
+                _ => read16(p.add(16), 2 * (len.min(CODES) - 8)),
+            };
+            [_mm256_cvtepi16_epi32(low), _mm256_cvtepi16_epi32(high)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(x: Self::V, y: *mut u8, len: usize) {
+        // SAFETY: as the caller promises.
+        unsafe { avx2::write_words16(y, len, x[0], x[1]) }
+    }
+
+    #[inline(always)]
     unsafe fn load_bytes(p: *const u8, len: usize) -> __m256i {
         // SAFETY: as the caller promises.
         unsafe {
@@ -435,6 +473,7 @@ fn head(len: usize) -> u64 {
 impl Codes for Wide {
     type V = __m512i;
     type B = __m512i;
+    type Table = [__m512i; 8];
 
     const BYTES: usize = 64;
 
@@ -449,6 +488,14 @@ impl Codes for Wide {
             let codes = _mm512_castsi128_si512(_mm512_cvtusepi32_epi8(x));
             _mm512_mask_storeu_epi8(y.cast(), head(len.min(CODES)), codes);
         };
+        fn load_words(p: *const u8, len: usize) -> __m512i = {
+            // CAST: sixteen bits.
+            let mask = head(len.min(CODES)) as __mmask32;
+            let x = _mm512_maskz_loadu_epi16(mask, p.cast());
+            _mm512_cvtepi16_epi32(_mm512_castsi512_si256(x))
+        };
+        fn store_words(x: __m512i, y: *mut u8, len: usize) -> () =
+            avx512::write_words16(y, len, x);
         fn add(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
         fn sub(a: __m512i, b: __m512i) -> __m512i = _mm512_sub_epi32(a, b);
         fn mul(a: __m512i, b: __m512i) -> __m512i = _mm512_mullo_epi32(a, b);
@@ -458,6 +505,32 @@ impl Codes for Wide {
         fn abs(x: __m512i) -> __m512i = _mm512_abs_epi32(x);
         fn left(x: __m512i, n: __m512i) -> __m512i = _mm512_sllv_epi32(x, n);
         fn right(x: __m512i, n: __m512i) -> __m512i = _mm512_srlv_epi32(x, n);
+        fn right_signed(x: __m512i, n: __m512i) -> __m512i = _mm512_srav_epi32(x, n);
+        fn table(p: *const u8) -> Self::Table = {
+            let part = |i: usize| _mm512_loadu_si512(p.add(64 * i).cast());
+            [part(0), part(1), part(2), part(3), part(4), part(5), part(6), part(7)]
+        };
+        fn neighbours(table: Self::Table, i: __m512i) -> __m512i = {
+            let next = _mm512_add_epi32(i, _mm512_set1_epi32(1));
+            let i = _mm512_or_si512(i, _mm512_slli_epi32::<16>(next));
+            // An instruction looks up in a quarter of the table.
+            let [a, b, c, d, e, f, g, h] = table;
+            let (first, second) = (
+                _mm512_permutex2var_epi16(a, i, b),
+                _mm512_permutex2var_epi16(c, i, d),
+            );
+            let (third, fourth) = (
+                _mm512_permutex2var_epi16(e, i, f),
+                _mm512_permutex2var_epi16(g, i, h),
+            );
+            let odd = _mm512_test_epi16_mask(i, _mm512_set1_epi16(64));
+            let upper = _mm512_test_epi16_mask(i, _mm512_set1_epi16(128));
+            _mm512_mask_blend_epi16(
+                upper,
+                _mm512_mask_blend_epi16(odd, first, second),
+                _mm512_mask_blend_epi16(odd, third, fourth),
+            )
+        };
         fn sign(x: __m512i, by: __m512i) -> __m512i = {
             let zero = _mm512_setzero_si512();
             let x = _mm512_maskz_mov_epi32(_mm512_test_epi32_mask(by, by), x);

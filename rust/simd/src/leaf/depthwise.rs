@@ -70,13 +70,18 @@ unsafe fn part<I: Isa>(a: &DepthwiseI8, mut at: Cursor, part: Part) {
                 w = w.wrapping_add(CHUNK * TAPS);
                 tap += TAPS;
             }
+            let (mult, shift) = (
+                a.requant.mult.add(part.list),
+                a.requant.shift.add(part.list),
+            );
+            if I::goes_left::<VECTORS>(shift, LANES * WORD) {
+                each!(Q in VECTORS, {
+                    sums[Q] = I::left(sums[Q], shift.add(Q * LANES * WORD));
+                });
+            }
             each!(Q in VECTORS, {
-                let list = part.list + Q * LANES * WORD;
-                let shift = a.requant.shift.add(list);
-                if I::goes_left(shift) {
-                    sums[Q] = I::left(sums[Q], shift);
-                }
-                let scale = I::scale(a.requant.mult.add(list), shift);
+                let list = Q * LANES * WORD;
+                let scale = I::scale(mult.add(list), shift.add(list));
                 sums[Q] = I::multiply(sums[Q], &scale);
             });
             let len = a.channels - part.channel;

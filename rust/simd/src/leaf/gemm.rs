@@ -6,7 +6,7 @@
 //! [`tile`] for several positions, [`single`] for one, which takes turns between several sums of a
 //! row, since an addition must wait for the one before it.
 
-use crate::args::GemmI8;
+use crate::args::{GemmI8, Requant};
 
 use super::{
     avx2::{Avx2, AvxVnni},
@@ -22,6 +22,52 @@ const PANEL: usize = 64;
 const LANES: usize = 16;
 /// Bytes of a group.
 const GROUP: usize = 4;
+
+/// What sums become.
+trait Results {
+    /// Writes the results of the rows from `row` on.
+    unsafe fn write<I: Isa, const NV: usize>(
+        a: &GemmI8,
+        y: *mut u8,
+        row: usize,
+        values: &[I::V; NV],
+    );
+}
+
+/// Codes.
+struct ToCodes;
+
+/// Numbers of 16 bits.
+struct ToWords;
+
+impl Results for ToCodes {
+    #[inline(always)]
+    unsafe fn write<I: Isa, const NV: usize>(
+        a: &GemmI8,
+        y: *mut u8,
+        row: usize,
+        values: &[I::V; NV],
+    ) {
+        // SAFETY: the caller may write the codes of all rows.
+        unsafe {
+            let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
+            I::write::<NV>(y.add(row), a.n - row, values, &finish);
+        }
+    }
+}
+
+impl Results for ToWords {
+    #[inline(always)]
+    unsafe fn write<I: Isa, const NV: usize>(
+        a: &GemmI8,
+        y: *mut u8,
+        row: usize,
+        values: &[I::V; NV],
+    ) {
+        // SAFETY: the caller may write the numbers of all rows.
+        unsafe { I::write_words::<NV>(y.add(2 * row), a.n - row, values) }
+    }
+}
 
 /// Neighbouring rows of a panel.
 #[derive(Clone, Copy)]
@@ -73,26 +119,28 @@ unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
             }
         }
 
-        each!(J in NV, {
-            let row = (column.row + J * I::LANES) * WORD;
-            let shift = a.requant.shift.add(row);
-            if I::goes_left(shift) {
+        let (mult, shift) = a.requant.lists(column.row);
+        if I::goes_left::<NV>(shift, I::LANES * WORD) {
+            each!(J in NV, {
+                let shift = shift.add(J * I::LANES * WORD);
                 each!(R in MR, { sums[R][J] = I::left(sums[R][J], shift); });
-            }
-            let scale = I::scale(a.requant.mult.add(row), shift);
-            each!(R in MR, { sums[R][J] = I::multiply(sums[R][J], &scale); });
-        });
-        let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
-        let len = a.n - column.row;
+            });
+        }
+        // Position by position: what has been written needs no register any more.
         each!(R in MR, {
-            I::write::<NV>(y[R].add(column.row), len, &sums[R], &finish);
+            each!(J in NV, {
+                let list = J * I::LANES * WORD;
+                let scale = I::scale(mult.add(list), shift.add(list));
+                sums[R][J] = I::multiply(sums[R][J], &scale);
+            });
+            ToCodes::write::<I, NV>(a, y[R], column.row, &sums[R]);
         });
     }
 }
 
 /// One position, `NV` vectors of rows, `U` sums of each row.
 #[inline(always)]
-unsafe fn single<I: Isa, const NV: usize, const U: usize>(
+unsafe fn single<I: Isa, R: Results, const NV: usize, const U: usize>(
     a: &GemmI8,
     (x, y): (*const u8, *mut u8),
     column: Column,
@@ -129,42 +177,46 @@ unsafe fn single<I: Isa, const NV: usize, const U: usize>(
             }
         }
 
-        let mut codes = [I::zero(); NV];
+        let mut values = sums[0];
         each!(J in NV, {
-            let mut sum = sums[0][J];
             each!(T in U, {
                 if T != 0 {
-                    sum = I::add(sum, sums[T][J]);
+                    values[J] = I::add(values[J], sums[T][J]);
                 }
             });
-            let row = (column.row + J * I::LANES) * WORD;
-            let shift = a.requant.shift.add(row);
-            if I::goes_left(shift) {
-                sum = I::left(sum, shift);
-            }
-            let scale = I::scale(a.requant.mult.add(row), shift);
-            codes[J] = I::multiply(sum, &scale);
         });
-        let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
-        let len = a.n - column.row;
-        I::write::<NV>(y.add(column.row), len, &codes, &finish);
+        let (mult, shift) = a.requant.lists(column.row);
+        if I::goes_left::<NV>(shift, I::LANES * WORD) {
+            each!(J in NV, { values[J] = I::left(values[J], shift.add(J * I::LANES * WORD)); });
+        }
+        each!(J in NV, {
+            let list = J * I::LANES * WORD;
+            let scale = I::scale(mult.add(list), shift.add(list));
+            values[J] = I::multiply(values[J], &scale);
+        });
+        R::write::<I, NV>(a, y, column.row, &values);
     }
 }
 
 /// One position of a panel of `rows` rows.
 #[inline(always)]
-unsafe fn one<I: Isa>(a: &GemmI8, position: (*const u8, *mut u8), rows: usize, column: Column) {
+unsafe fn one<I: Isa, R: Results>(
+    a: &GemmI8,
+    position: (*const u8, *mut u8),
+    rows: usize,
+    column: Column,
+) {
     // SAFETY: as in `tile`.
     unsafe {
         match (I::WIDE, rows / LANES) {
-            (true, 1) => single::<I, 1, 4>(a, position, column),
-            (true, 2) => single::<I, 2, 4>(a, position, column),
-            (true, 3) => single::<I, 3, 4>(a, position, column),
-            (true, _) => single::<I, 4, 2>(a, position, column),
-            (false, 1) => single::<I, 2, 4>(a, position, column),
-            (false, 2) => single::<I, 4, 2>(a, position, column),
-            (false, 3) => single::<I, 6, 1>(a, position, column),
-            (false, _) => single::<I, 8, 1>(a, position, column),
+            (true, 1) => single::<I, R, 1, 4>(a, position, column),
+            (true, 2) => single::<I, R, 2, 4>(a, position, column),
+            (true, 3) => single::<I, R, 3, 4>(a, position, column),
+            (true, _) => single::<I, R, 4, 2>(a, position, column),
+            (false, 1) => single::<I, R, 2, 4>(a, position, column),
+            (false, 2) => single::<I, R, 4, 2>(a, position, column),
+            (false, 3) => single::<I, R, 6, 1>(a, position, column),
+            (false, _) => single::<I, R, 8, 1>(a, position, column),
         }
     }
 }
@@ -201,7 +253,7 @@ unsafe fn wide<I: Isa>(a: &GemmI8, mut at: Cursor, rows: usize, column: Column) 
             }
         }
         if at.left > 0 {
-            one::<I>(a, at.next(&a.positions), rows, column);
+            one::<I, ToCodes>(a, at.next(&a.positions), rows, column);
         }
     }
 }
@@ -228,8 +280,17 @@ unsafe fn narrow<I: Isa>(a: &GemmI8, start: Cursor, rows: usize, panel: Column) 
             }
         }
         if at.left > 0 {
-            one::<I>(a, at.next(&a.positions), rows, panel);
+            one::<I, ToCodes>(a, at.next(&a.positions), rows, panel);
         }
+    }
+}
+
+impl Requant {
+    /// Multipliers and shifts from a row on.
+    #[inline(always)]
+    unsafe fn lists(&self, row: usize) -> (*const u8, *const u8) {
+        // SAFETY: the caller knows that there is such a row.
+        unsafe { (self.mult.add(row * WORD), self.shift.add(row * WORD)) }
     }
 }
 
@@ -278,11 +339,18 @@ unsafe fn gemm<I: Isa>(a: &GemmI8) {
 #[inline(always)]
 pub(super) unsafe fn position<I: Isa>(a: &GemmI8) {
     let first = (a.positions.x, a.positions.y);
-    panels!(a, |rows, column| one::<I>(a, first, rows, column));
+    panels!(a, |rows, column| one::<I, ToCodes>(a, first, rows, column));
+}
+
+/// The first position, as numbers of 16 bits.
+#[inline(always)]
+unsafe fn words<I: Isa>(a: &GemmI8) {
+    let first = (a.positions.x, a.positions.y);
+    panels!(a, |rows, column| one::<I, ToWords>(a, first, rows, column));
 }
 
 macro_rules! entry {
-    ($name:ident, $isa:ty, $features:literal) => {
+    ($body:ident: $name:ident, $isa:ty, $features:literal) => {
         /// Matrix product.
         ///
         /// # Safety
@@ -293,22 +361,36 @@ macro_rules! entry {
         #[target_feature(enable = $features)]
         pub(crate) unsafe extern "C" fn $name(args: *const GemmI8) {
             // SAFETY: as the caller promises.
-            unsafe { gemm::<$isa>(&*args) }
+            unsafe { $body::<$isa>(&*args) }
         }
     };
 }
 
-entry!(neural_gemm_i8_avx2, Avx2, "avx2");
-entry!(neural_gemm_i8_avxvnni, AvxVnni, "avx2,avxvnni");
-entry!(neural_gemm_i8_avx512, Avx512, "avx512f,avx512bw");
+entry!(gemm: neural_gemm_i8_avx2, Avx2, "avx2");
+entry!(gemm: neural_gemm_i8_avxvnni, AvxVnni, "avx2,avxvnni");
+entry!(gemm: neural_gemm_i8_avx512, Avx512, "avx512f,avx512bw");
 entry!(
-    neural_gemm_i8_avx512vnni,
+    gemm: neural_gemm_i8_avx512vnni,
     Avx512Vnni,
     "avx512f,avx512bw,avx512vnni"
 );
 #[cfg(test)]
 entry!(
-    neural_gemm_i8_avxvnni_stand_in,
+    gemm: neural_gemm_i8_avxvnni_stand_in,
+    AvxVnniStandIn,
+    "avx2,avx512f,avx512vl,avx512vnni"
+);
+entry!(words: neural_gemm16_i8_avx2, Avx2, "avx2");
+entry!(words: neural_gemm16_i8_avxvnni, AvxVnni, "avx2,avxvnni");
+entry!(words: neural_gemm16_i8_avx512, Avx512, "avx512f,avx512bw");
+entry!(
+    words: neural_gemm16_i8_avx512vnni,
+    Avx512Vnni,
+    "avx512f,avx512bw,avx512vnni"
+);
+#[cfg(test)]
+entry!(
+    words: neural_gemm16_i8_avxvnni_stand_in,
     AvxVnniStandIn,
     "avx2,avx512f,avx512vl,avx512vnni"
 );

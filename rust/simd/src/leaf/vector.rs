@@ -77,8 +77,9 @@ pub(crate) trait Isa: Copy {
     unsafe fn dot(acc: Self::V, x: Self::X, w: Self::W) -> Self::V;
     /// Multipliers and shifts of `LANES` rows.
     unsafe fn scale(mult: *const u8, shift: *const u8) -> Scale<Self::V>;
-    /// Whether some of the shifts go to the left, which is rare.
-    unsafe fn goes_left(shift: *const u8) -> bool;
+    /// Whether some of the shifts of `NV` vectors go to the left, which is rare. From one vector to the
+    /// next one there are `step` bytes.
+    unsafe fn goes_left<const NV: usize>(shift: *const u8, step: usize) -> bool;
     /// Shifts to the left those lanes whose shift goes there.
     unsafe fn left(acc: Self::V, shift: *const u8) -> Self::V;
     /// `multiply` of the specification, without shifts to the left.
@@ -92,6 +93,8 @@ pub(crate) trait Isa: Copy {
         values: &[Self::V; NV],
         finish: &Finish<Self::V>,
     );
+    /// `NV` vectors as numbers of 16 bits, limited to these, of which `len` are written.
+    unsafe fn write_words<const NV: usize>(y: *mut u8, len: usize, values: &[Self::V; NV]);
     /// Four vectors of bytes, interleaved twice: what has the number `i` becomes a lane that holds the
     /// bytes `i` of all four. Within 16 bytes, four lanes follow each other in a vector.
     unsafe fn interleave(rows: [Self::V; 4]) -> [Self::X; 4];

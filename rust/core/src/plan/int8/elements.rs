@@ -4,16 +4,16 @@
 //! means, softmax. They are cut into pieces here, for the kernels to be small.
 
 use crate::error::Error;
-use crate::int8::{self as codes, Multiplier};
+use crate::int8::{self as codes, Multiplier, LANES, PANEL};
 use crate::nnm::OpKind;
 
 use super::super::{piece, Kernels, Meter, Part};
 
 /// What a sum, a difference or a product costs, in multiply-accumulates.
-const PAIR_MACS: u64 = 8;
+const PAIR_MACS: u64 = 32;
 
 /// What an element of a softmax costs, in multiply-accumulates.
-const SOFTMAX_MACS: u64 = 64;
+const SOFTMAX_MACS: usize = 64;
 
 /// Calls `f` with pieces of two equally long tensors.
 pub(super) fn each<K: Kernels + ?Sized>(
@@ -55,7 +55,10 @@ impl Pooling {
         let ([height, width, channels], [out_height, out_width]) = (self.image, self.out);
         let ([rows, columns], [step, _], [above, left]) = (self.window, self.stride, self.pad);
         let line_bytes = out_width.saturating_mul(channels);
-        let line_macs = line_bytes.saturating_mul(rows).saturating_mul(columns);
+        // As vectors do it: the last channels take as long as many, and so does a result.
+        let window = rows.saturating_mul(columns).saturating_add(LANES);
+        let pixel_macs = channels.saturating_add(PANEL).saturating_mul(window);
+        let line_macs = out_width.saturating_mul(pixel_macs);
         let lines = meter.fit(line_macs).clamp(1, out_height.max(1));
         let out = y.chunks_mut(lines.saturating_mul(line_bytes).max(1));
         for (i, y) in out.enumerate() {
@@ -211,12 +214,14 @@ impl Softmax {
         y: &mut [u8],
     ) -> Result<(), Error> {
         let n = self.n.max(1);
-        // CAST: below 2^32.
-        let rows = meter.fit(n.saturating_mul(SOFTMAX_MACS as usize)).max(1);
-        let most = rows.saturating_mul(n);
+        // As vectors do it: a short row takes as long as a vector.
+        let lanes = n.div_ceil(LANES).saturating_mul(LANES);
+        let row_macs = lanes.saturating_mul(SOFTMAX_MACS);
+        let most = meter.fit(row_macs).max(1).saturating_mul(n);
         for (x, y) in x.chunks(most).zip(y.chunks_mut(most)) {
+            let rows = y.len().checked_div(n).unwrap_or(0);
             // CAST: widens.
-            meter.spend((y.len() as u64).saturating_mul(SOFTMAX_MACS))?;
+            meter.spend(rows.saturating_mul(row_macs) as u64)?;
             meter.kernels.softmax_i8(codes::Softmax {
                 x,
                 y,
