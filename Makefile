@@ -70,9 +70,9 @@ shell: ## a guest with the module, the models and the tools, and a prompt
 	@qemu/guest stock --shell
 
 .PHONY: bench
-bench: ## native times beside ONNX Runtime and LiteRT; instructions in the guest
-	@tests/bench/run.sh
-	@tests/bench/icount.sh
+bench: ## native times beside other engines; ARGS=--publish puts them into Documentation
+	@mkdir -p build && tests/bench/icount.sh >build/icount
+	@tests/bench/run.sh --icount build/icount $(ARGS)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each, natively

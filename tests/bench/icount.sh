@@ -19,8 +19,4 @@ END
 "$top/qemu/setup" stock
 "$top/qemu/build" stock
 counts=$("$top/qemu/guest" stock --icount --cpus 1 "$script")
-echo "| network | instructions, computed | instructions, from the cache |"
-echo "|---|---:|---:|"
-while read -r name computed cached; do
-	echo "| $name | $computed | $cached |"
-done <<<"$counts"
+printf 'network computed cached\n%s\n' "$counts" | column -t

@@ -8,5 +8,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cache;
 pub mod network;
 pub mod npy;

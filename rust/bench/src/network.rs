@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A dense network from floats: quantised, written as a model file, checked, planned and packed.
+//! A network: of a model file, or of floats that are quantised and written as one; checked, planned and packed.
 
 use neural_core::act::Activation;
 use neural_core::error::Error;
 use neural_core::fixed::{self, ELEMENT_BYTES, ONE};
-use neural_core::nnm::{self, DenseSpec, Limits, Part};
-use neural_core::plan::{self, Plan, Scalar, Step};
+use neural_core::nnm::{self, DType, DenseSpec, Limits, Part};
+use neural_core::plan::{self, Kernels, Plan, Scalar, Step};
 
 /// Why a network could not be made.
 #[derive(Debug)]
@@ -96,9 +96,11 @@ pub struct Memory {
     pub steps: usize,
 }
 
-/// A network that is ready to predict.
+/// A network that is ready to predict some samples at a time.
 pub struct Network {
     file: Vec<u8>,
+    dtype: DType,
+    samples: usize,
     plan: Plan,
     steps: Vec<Step>,
     weights: Aligned,
@@ -123,20 +125,23 @@ impl Network {
             rest = after;
         };
         nnm::write_dense(name, specs, &mut fill, &mut file)?;
-        Self::load(file)
+        Self::load(file, 1)
     }
 
-    /// Makes a network of the bytes of a model file.
-    pub fn load(file: Vec<u8>) -> Result<Self, Failure> {
+    /// Makes a network of the bytes of a model file, for so many samples at a time.
+    pub fn load(file: Vec<u8>, samples: usize) -> Result<Self, Failure> {
         let model = nnm::parse(&file, &Limits::default())?;
+        let dtype = model.dtype();
         let mut steps = vec![Step::EMPTY; model.step_count()];
         let plan = model.plan(&mut steps)?;
         let mut weights = Aligned::new(plan.weight_bytes);
         model.pack(&steps, &plan, weights.get_mut())?;
-        let scratch = Aligned::new(plan.scratch_bytes);
-        let output = vec![0u8; plan.output_bytes];
+        let scratch = Aligned::new(samples * plan.scratch_bytes);
+        let output = vec![0u8; samples * plan.output_bytes];
         Ok(Network {
             file,
+            dtype,
+            samples,
             plan,
             steps,
             weights,
@@ -145,21 +150,32 @@ impl Network {
         })
     }
 
-    /// Predicts: Q16.16 in, Q16.16 out.
+    /// Predicts by the code that specifies the results.
     #[inline]
     pub fn predict(&mut self, input: &[u8]) -> Result<&[u8], Error> {
+        self.predict_by(&Scalar, input)
+    }
+
+    /// Predicts all samples: elements of its type in, elements of its type out.
+    #[inline]
+    pub fn predict_by<K: Kernels>(&mut self, kernels: &K, input: &[u8]) -> Result<&[u8], Error> {
         let (weights, scratch) = (self.weights.get(), self.scratch.get_mut());
         plan::run(
-            &Scalar,
+            kernels,
             &self.plan,
             &self.steps,
             weights,
-            1,
+            self.samples,
             scratch,
             input,
             &mut self.output,
         )?;
         Ok(&self.output)
+    }
+
+    /// The type of its elements.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// What it takes.
