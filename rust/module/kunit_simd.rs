@@ -4,12 +4,16 @@
 
 use kernel::prelude::*;
 use neural_core::int8::{
-    self,
-    pack,
+    Add,
+    Chain,
+    Depthwise,
     Gemm,
-    Requant,
-    LANES,
-    SLACK, //
+    Gemm16,
+    LstmCell,
+    Mean,
+    Mul,
+    Pool,
+    Softmax, //
 };
 use neural_simd::{
     Isa,
@@ -19,45 +23,64 @@ use neural_simd::{
 
 use crate::{
     dispatch,
-    sys::fpu::{
-        self,
-        FpuGuard, //
+    sys::{
+        cpu,
+        fpu::{
+            self,
+            FpuGuard, //
+        }, //
     }, //
 };
 
-/// The greatest length that is tried: two panels and more, with every tail.
-const MOST: usize = 150;
+// What is compared, and how, is the same as natively.
+#[path = "../simd/src/check.rs"]
+mod check;
 
-/// Repeatable numbers.
-struct Random(u64);
+use check::{
+    Image,
+    Kind,
+    Memory,
+    Random,
+    Shape,
+    Window, //
+};
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+/// The greatest length that is tried.
+const MOST: usize = 512;
+
+/// Bytes of a buffer.
+const BUFFER: usize = 1 << 18;
+
+/// Memory for operands; behind each buffer lies a page that faults.
+struct Buffers([VVec<u8>; 8]);
+
+impl Buffers {
+    fn new() -> Result<Self> {
+        let new = || VVec::from_elem(0u8, BUFFER, GFP_KERNEL);
+        Ok(Buffers([
+            new()?,
+            new()?,
+            new()?,
+            new()?,
+            new()?,
+            new()?,
+            new()?,
+            new()?,
+        ]))
     }
 
-    fn below(&mut self, end: usize) -> usize {
-        // CAST: The remainder is below `end`.
-        (self.next() >> 16).checked_rem(end as u64).unwrap_or(0) as usize
-    }
-
-    fn bytes(&mut self, len: usize) -> Result<KVVec<u8>> {
-        let mut bytes = KVVec::from_elem(0u8, len, GFP_KERNEL)?;
-        // CAST: The low byte.
-        bytes.iter_mut().for_each(|byte| *byte = self.next() as u8);
-        Ok(bytes)
-    }
-
-    /// Numbers of 32 bits.
-    fn words(&mut self, len: usize, number: impl Fn(u64) -> i32) -> Result<KVVec<u8>> {
-        let mut bytes = KVVec::from_elem(0u8, 4 * len, GFP_KERNEL)?;
-        for word in bytes.chunks_exact_mut(4) {
-            word.copy_from_slice(&number(self.next()).to_le_bytes());
+    fn memory(&mut self) -> Memory<'_> {
+        let [x, y, expected, w, bias, mult, shift, offsets] = &mut self.0;
+        Memory {
+            x,
+            y,
+            expected,
+            w,
+            bias,
+            mult,
+            shift,
+            offsets,
         }
-        Ok(bytes)
     }
 }
 
@@ -68,66 +91,35 @@ fn sets() -> impl Iterator<Item = Set> {
     vector.filter_map(move |isa| Set::select(&features, Some(isa)))
 }
 
-/// A layer of `n` rows and `k` inputs for `m` positions; parts: input, weights, biases, multipliers and
-/// shifts.
-fn layer<'a>(
-    [x, w, bias, mult, shift]: [&'a [u8]; 5],
-    (m, n, k): (usize, usize, usize),
-    y: &'a mut [u8],
-) -> Gemm<'a> {
-    Gemm {
-        x,
-        x_row: k,
-        x_outer: 0,
-        y,
-        y_row: n,
-        y_outer: 0,
-        m,
-        outer: 1,
-        n,
-        k,
-        offsets: &[0; 4],
-        w,
-        bias,
-        requant: Requant {
-            mult,
-            shift,
-            zero: 100,
-            min: 10,
-            max: 250,
-        },
+/// Runs vector code in a section.
+fn in_section(run: impl FnOnce() -> bool) -> bool {
+    match FpuGuard::new() {
+        Some(_guard) => run(),
+        None => false,
     }
 }
 
-/// Compares a random layer of this shape; returns by how many sets it was computed.
-fn compare(random: &mut Random, n: usize, k: usize) -> Result<usize> {
-    let m = 1 + random.below(3);
-    let rows = n.next_multiple_of(LANES);
-    let x = random.bytes(m * k + SLACK)?;
-    let plain = random.bytes(n * k)?;
-    let packed = pack::packed_gemm_bytes(n, 1, k).ok_or(EOVERFLOW)?;
-    let mut w = KVVec::from_elem(0u8, packed, GFP_KERNEL)?;
-    pack::pack_gemm(&plain, n, 1, k, &mut w);
-    // CAST: The high bits, on purpose.
-    let bias = random.words(rows, |r| (r as i32) >> 14)?;
-    let mult = random.words(rows, |r| (1 << 30) | (r as i32 & i32::MAX))?;
-    let shift = random.words(rows, |r| 4 + (r % 8) as i32)?;
-    let mut want = KVVec::from_elem(0x55u8, m * n + 8, GFP_KERNEL)?;
-    let mut done = 0;
-    let parts = [&x[..], &w, &bias, &mult, &shift];
-    int8::gemm(layer(parts, (m, n, k), &mut want));
+/// Calls `compare` for each length from `first` on, each set and both kinds of numbers.
+fn each_length(
+    op: &str,
+    first: usize,
+    mut compare: impl FnMut(&Set, &mut Random, Kind, usize, Memory<'_>) -> Option<bool>,
+) -> Result {
+    let mut random = Random::new(1);
+    let mut buffers = Buffers::new()?;
     for set in sets() {
-        let mut got = KVVec::from_elem(0x55u8, m * n + 8, GFP_KERNEL)?;
-        let guard = FpuGuard::new().ok_or(EBUSY)?;
-        let by_vectors = set.gemm_i8(&mut layer(parts, (m, n, k), &mut got));
-        drop(guard);
-        if by_vectors && got[..] != want[..] {
-            pr_err!("{}: {n} x {k}, {m} positions\n", set.isa().name());
-            return Err(EILSEQ);
+        for length in first..=MOST {
+            for kind in [Kind::Ordinary, Kind::Extreme] {
+                let same = compare(&set, &mut random, kind, length, buffers.memory());
+                if same != Some(true) {
+                    pr_err!("{op} {}: {kind:?} {length}: {same:?}\n", set.isa().name());
+                    return Err(EILSEQ);
+                }
+            }
         }
-        done += usize::from(by_vectors);
+        cpu::cond_resched();
     }
-    Ok(done)
+    Ok(())
 }
 
 #[kunit_tests(neural_simd)]
@@ -136,15 +128,164 @@ mod tests {
 
     #[test]
     fn products_of_all_lengths_are_those_of_scalar_code() -> Result {
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        let mut done = 0;
-        for length in 1..=MOST {
-            let other = 1 + random.below(MOST);
-            done += compare(&mut random, length, other)?;
-            done += compare(&mut random, other, length)?;
-        }
-        assert_eq!(done, 2 * MOST * sets().count());
-        Ok(())
+        each_length("gemm_i8", 1, |set, random, kind, length, memory| {
+            let other = 1 + random.below(40);
+            let rows = random.below(2) == 1;
+            let shape = Shape {
+                outer: 1 + random.below(2),
+                m: 1 + random.below(7),
+                n: if rows { length } else { other },
+                segments: 1 + random.below(3),
+                k: if rows { other } else { length },
+                gap: random.below(3),
+            };
+            check::gemm(random, kind, shape, memory, &mut |layer: &mut Gemm<'_>| {
+                in_section(|| set.gemm_i8(layer))
+            })
+        })
+    }
+
+    #[test]
+    fn products_of_16_bits_of_all_lengths_are_those_of_scalar_code() -> Result {
+        each_length("gemm16_i8", 1, |set, random, kind, length, memory| {
+            let other = 1 + random.below(40);
+            let sizes = match random.below(2) {
+                0 => [length, other],
+                _ => [other, length],
+            };
+            check::gemm16(
+                random,
+                kind,
+                sizes,
+                memory,
+                &mut |layer: &mut Gemm16<'_>| in_section(|| set.gemm16_i8(layer)),
+            )
+        })
+    }
+
+    #[test]
+    fn chains_of_all_lengths_are_those_of_scalar_code() -> Result {
+        each_length("chain_i8", 1, |set, random, kind, length, memory| {
+            let sizes = [length, 1 + random.below(40), length, 1 + random.below(9)];
+            check::chain(
+                random,
+                kind,
+                &sizes,
+                memory,
+                &mut |chain: &mut Chain<'_>| in_section(|| set.chain_i8(chain)),
+            )
+        })
+    }
+
+    #[test]
+    fn windows_of_all_channels_are_those_of_scalar_code() -> Result {
+        each_length("depthwise_i8", 1, |set, random, kind, length, memory| {
+            let window = Window {
+                outer: 1 + random.below(2),
+                m: 1 + random.below(3),
+                channels: length,
+                taps: 1 + random.below(9),
+                gap: random.below(3),
+            };
+            check::depthwise(
+                random,
+                kind,
+                window,
+                memory,
+                &mut |layer: &mut Depthwise<'_>| in_section(|| set.depthwise_i8(layer)),
+            )
+        })
+    }
+
+    #[test]
+    fn codes_of_all_lengths_are_flipped_and_looked_up() -> Result {
+        each_length("flip_i8", 0, |set, random, _, length, memory| {
+            check::flip(random, length, memory, &mut |x, y| {
+                in_section(|| set.flip_i8(x, y))
+            })
+        })?;
+        each_length("lut_i8", 0, |set, random, _, length, memory| {
+            check::lut(random, length, memory, &mut |table, x, y| {
+                in_section(|| set.lut_i8(table, x, y))
+            })
+        })
+    }
+
+    #[test]
+    fn sums_and_products_of_all_lengths_are_those_of_scalar_code() -> Result {
+        let repeat = |random: &mut Random, length: usize| match random.below(4) {
+            0 => 1,
+            1 => 1 + random.below(40),
+            _ => length.max(1),
+        };
+        each_length("add_i8", 0, |set, random, kind, length, memory| {
+            let sizes = [length, repeat(random, length)];
+            check::add(random, kind, sizes, memory, &mut |layer: &mut Add<'_>| {
+                in_section(|| set.add_i8(layer))
+            })
+        })?;
+        each_length("mul_i8", 0, |set, random, kind, length, memory| {
+            let sizes = [length, repeat(random, length)];
+            check::mul(random, kind, sizes, memory, &mut |layer: &mut Mul<'_>| {
+                in_section(|| set.mul_i8(layer))
+            })
+        })
+    }
+
+    #[test]
+    fn pools_and_means_of_all_channels_are_those_of_scalar_code() -> Result {
+        each_length("pools", 1, |set, random, kind, length, memory| {
+            let greatest = random.below(2) == 1;
+            let window = [1 + random.below(3), 1 + random.below(3)];
+            let image = Image {
+                size: [1 + random.below(4), 1 + random.below(4)],
+                channels: length,
+                out: [random.below(3), random.below(3)],
+                window,
+                stride: [random.below(3), random.below(3)],
+                pad: [random.below(window[0]), random.below(window[1])],
+            };
+            let run = &mut |layer: &mut Pool<'_>| {
+                in_section(|| match greatest {
+                    true => set.max_pool_i8(layer),
+                    false => set.average_pool_i8(layer),
+                })
+            };
+            check::pool(random, kind, image, greatest, memory, run)
+        })?;
+        each_length("mean_i8", 0, |set, random, kind, length, memory| {
+            let sizes = [random.below(50), length];
+            check::mean(random, kind, sizes, memory, &mut |layer: &mut Mean<'_>| {
+                in_section(|| set.mean_i8(layer))
+            })
+        })
+    }
+
+    #[test]
+    fn softmax_of_all_lengths_is_that_of_scalar_code() -> Result {
+        each_length("softmax_i8", 1, |set, random, kind, length, memory| {
+            let sizes = [1 + random.below(2), length];
+            check::softmax(
+                random,
+                kind,
+                sizes,
+                memory,
+                &mut |layer: &mut Softmax<'_>| in_section(|| set.softmax_i8(layer)),
+            )
+        })
+    }
+
+    #[test]
+    fn cells_of_all_lengths_are_those_of_scalar_code() -> Result {
+        each_length("lstm_cell_i8", 0, |set, random, kind, length, memory| {
+            check::lstm_cell(
+                random,
+                kind,
+                length,
+                memory,
+                &mut |layer: &mut LstmCell<'_>| in_section(|| set.lstm_cell_i8(layer)),
+            )
+        })
     }
 
     #[test]
