@@ -46,7 +46,8 @@ pub fn softmax(args: Softmax<'_>) {
         let bits = (SUM_BITS + 31 - 8).saturating_sub(zeros);
         for (&code, y) in x.iter().zip(y) {
             let share = match power(code, max) {
-                // Behind 31 bits every share is less than half a code.
+                // Behind 31 bits every share is less than half a code; TensorFlow Lite Micro ends the
+                // program there.
                 Some(e) if bits <= 31 => rounding_shift(high_product(scale, e), bits),
                 _ => 0,
             };
