@@ -26,6 +26,7 @@ pub mod error;
 pub mod fixed;
 pub mod float;
 pub mod init;
+pub mod int16;
 pub mod int8;
 pub mod name;
 pub mod nnm;

@@ -16,7 +16,7 @@
 //!   0 dtype u8 (see DType::code)   1 kind u8 (0 activation, 1 constant)   2 rank u8 (1..=4)   3 pad
 //!   4 dims u32[4], slowest first, at least 1 each, 0 from rank on         20 pad
 //!  24 data_offset u64   32 data_bytes u64 (both 0 for an activation)
-//!  40 zero_point i32   44 scale f32 (both 0 if not an i8 activation)      48 reserved[16]
+//!  40 zero_point i32   44 scale f32 (0 if neither i8 nor i16 activation)      48 reserved[16]
 //!
 //! op record, 64 bytes
 //!   0 kind u16 (see OpKind::code)   2 activation u16 (see Activation::code)   4 flags u32 (0)
@@ -58,6 +58,10 @@
 //! has: in `R[2, n]` all multipliers before all shifts, otherwise a shift behind each multiplier. The
 //! arithmetic is that of [`crate::int8`]. Rows of weights are bounded: `255 * sum |w| + |b| < 2^31`.
 //!
+//! Dense layers of 16-bit codes have `x[.., k]`, `W[n, k]`, `B[n, 2]` (64 bits each), `R[2, n]`, and a
+//! function with `slope multiplier shift`; sums `a`, `b`, `R[3]` (two factors and a shift), products
+//! `R[2]`. The arithmetic is that of [`crate::int16`].
+//!
 //! Of any type are moves (concat, pad, reshape, transpose, slice), forests, whose constants are i32, and
 //! embeddings:
 //!
@@ -76,6 +80,7 @@ mod cost;
 mod crc;
 mod elements;
 mod floats;
+mod int16;
 mod kind;
 mod moved;
 mod ops;

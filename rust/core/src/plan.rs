@@ -15,6 +15,7 @@ mod border;
 mod build;
 mod chain;
 mod float;
+mod int16;
 mod int8;
 mod moves;
 mod patches;
@@ -24,6 +25,7 @@ mod q16;
 use crate::act::Activation;
 use crate::error::{Error, Fault, Place};
 use crate::float as numbers;
+use crate::int16 as wide_codes;
 use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
 use crate::scalar;
@@ -32,6 +34,7 @@ use crate::trees;
 use self::build::Builder;
 use self::chain::Chain;
 use self::float::Float;
+use self::int16::Int16;
 use self::int8::Int8;
 use self::plain::Plain;
 use self::q16::DenseQ16;
@@ -137,6 +140,7 @@ fn piece<K: Kernels + ?Sized>(meter: &Meter<'_, K>, macs: u64) -> usize {
 enum Work {
     DenseQ16(DenseQ16),
     Int8(Int8),
+    Int16(Int16),
     Float(Float),
     Plain(Plain),
 }
@@ -353,6 +357,11 @@ pub trait Kernels {
         }
     }
 
+    /// A dense layer of 16-bit codes, or some of its rows.
+    fn dense_i16(&self, args: wide_codes::Dense<'_>) {
+        wide_codes::dense(args);
+    }
+
     /// Some decision trees, of elements of any type.
     fn forest(&self, args: trees::Forest<'_>) {
         trees::sums(args);
@@ -541,6 +550,7 @@ pub fn run<K: Kernels + ?Sized>(
         match &step.work {
             Work::DenseQ16(dense) => dense.run(step, &mut meter, weights, samples, &mut tensors)?,
             Work::Int8(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
+            Work::Int16(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
             Work::Float(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
             Work::Plain(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
         }

@@ -190,15 +190,15 @@ impl Case {
         }
         let output = |net: &mut Codes| {
             let x = net.tensors[net.input as usize];
-            net.tensors[net.output as usize] = Tensor::new(DType::I16, x.kind, &[1]);
+            net.tensors[net.output as usize] = Tensor::new(DType::I32, x.kind, &[1]);
         };
-        let (have, want, operand) = ("i16", "i8", "output tensor");
+        let (have, want, operand) = ("i32", "i8", "output tensor");
         let fault = Fault::Type {
             operand,
             have,
             want,
         };
-        let line = "output tensor has elements of i16, must have i8";
+        let line = "output tensor has elements of i32, must have i8";
         refuse(
             &self.net,
             output,
@@ -210,18 +210,29 @@ impl Case {
         // As the operation sees it: something else is the output of the network.
         let output = |net: &mut Codes| {
             let y = net.output as usize;
-            net.tensors[y] = Tensor::new(DType::I16, TensorKind::Activation, net.dims(y as u32));
+            net.tensors[y] = Tensor::new(DType::I32, TensorKind::Activation, net.dims(y as u32));
             let end = net.activation(&[1], 0);
             net.op(OpKind::Reshape, &[0], &[], end);
         };
-        self.dtype(output, "output", "i16", "i8");
+        self.dtype(output, "output", "i32", "i8");
         // Types that the operation does not have.
-        for dtype in [DType::I16, DType::I32] {
+        use OpKind::{AveragePool2d, Conv2d, DepthwiseConv2d, Lut, MaxPool2d, Mean, Softmax};
+        let dtypes: &[DType] = match self.net.ops[0].kind {
+            AveragePool2d | Conv2d | DepthwiseConv2d | Lut | MaxPool2d | Mean | Softmax => {
+                &[DType::I32, DType::I16]
+            }
+            _ => &[DType::I32],
+        };
+        for &dtype in dtypes {
             let change = |net: &mut Codes| {
                 for tensor in &mut net.tensors {
                     if tensor.kind == TensorKind::Activation {
-                        *tensor =
-                            Tensor::new(dtype, tensor.kind, &tensor.dims[..tensor.rank as usize]);
+                        let dims = &tensor.dims[..tensor.rank as usize];
+                        let bits = tensor.scale_bits;
+                        *tensor = Tensor::new(dtype, tensor.kind, dims);
+                        if dtype == DType::I16 {
+                            *tensor = tensor.with_scale(0, bits);
+                        }
                     }
                 }
             };

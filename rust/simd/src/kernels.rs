@@ -9,6 +9,7 @@
 use core::cell::Cell;
 
 use neural_core::float as numbers;
+use neural_core::int16;
 use neural_core::int8::{
     self as codes, Add, Chain, Depthwise, GateWeights, Gemm, Gemm16, LstmCell, LstmStep, Mean, Mul,
     Pool, Softmax, GROUP, LANES, PANEL,
@@ -508,6 +509,14 @@ impl<S: Section> Kernels for Simd<S> {
         if !self.elements(y.len(), SCALAR_FLIP, y.len(), |set| set.flip_i8(x, y)) {
             Scalar.flip_i8(x, y);
         }
+    }
+
+    fn dense_i16(&self, args: int16::Dense<'_>) {
+        let rows = args.y.len() / NUMBER;
+        // CAST: widens.
+        let row = SCALAR_MAC.saturating_mul(args.k as u64);
+        self.aside(rows, row.saturating_add(SCALAR_RESULT));
+        int16::dense(args);
     }
 
     fn forest(&self, args: Forest<'_>) {

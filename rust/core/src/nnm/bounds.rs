@@ -4,9 +4,11 @@
 
 use crate::error::{Error, Fault, Place};
 use crate::fixed;
+use crate::int16;
 use crate::int8::pack;
 
 use super::kind::OpKind;
+use super::ops::last_dim;
 use super::record::DType;
 use super::trees::check_trees;
 use super::{Model, Pause};
@@ -39,6 +41,10 @@ pub(super) fn check_weights(model: &Model<'_>) -> Result<(), Error> {
             (OpKind::DepthwiseConv2d, _) => {
                 let channels = fixed::elements(bias).len();
                 pack::unsafe_depthwise_channel(weights, channels, bias)
+            }
+            (_, DType::I16) => {
+                // CAST: widens.
+                int16::unsafe_row(weights, last_dim(&w) as usize, bias)
             }
             (_, DType::I8) => pack::unsafe_gemm_row(weights, row_bytes, bias),
             _ => q16_row_too_large(model.pause, weights, row_bytes, bias)?,

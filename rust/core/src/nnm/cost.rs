@@ -49,7 +49,10 @@ impl Operands<'_, '_> {
                 let elements = float::attention_elements(n(s), n(d));
                 elements.map_or(u64::MAX, |n| (n as u64).saturating_mul(4))
             }
-            // Sums.
+            // Sums, and what functions are applied to.
+            OpKind::Dense if output.dtype == DType::I16 => {
+                u64::from(last_dim(&output)).saturating_mul(4)
+            }
             OpKind::Forest => u64::from(last_dim(&output)).saturating_mul(SUM_BYTES as u64),
             _ => 0,
         };

@@ -13,7 +13,7 @@ impl Operands<'_, '_> {
     pub(super) fn concat(&mut self) -> Result<(), Fault> {
         const NAMES: [&str; 4] = ["input 0", "input 1", "input 2", "input 3"];
         let first = self.activation(0, "input 0")?;
-        self.one_of(&first, &[DType::Q16, DType::I8, DType::F32])?;
+        self.one_of(&first, &[DType::Q16, DType::I8, DType::I16, DType::F32])?;
         let y = self.output(first.dtype)?;
         self.no_activation()?;
         self.no_more_params(1)?;
@@ -58,13 +58,15 @@ impl Operands<'_, '_> {
 
     pub(super) fn pad(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::I16, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
         let [.., value, _, _] = self.op.params;
-        if x.dtype == DType::I8 {
-            signed("params[4] (value)", value, -128, 127)?;
+        match x.dtype {
+            DType::I8 => signed("params[4] (value)", value, -128, 127)?,
+            DType::I16 => signed("params[4] (value)", value, -32768, 32767)?,
+            _ => {}
         }
         self.no_more_params(5)?;
         rank("output", &y, x.rank)?;
@@ -85,7 +87,7 @@ impl Operands<'_, '_> {
 
     pub(super) fn reshape(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::I16, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
@@ -95,7 +97,7 @@ impl Operands<'_, '_> {
 
     pub(super) fn transpose(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::I16, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;
@@ -115,7 +117,7 @@ impl Operands<'_, '_> {
 
     pub(super) fn slice(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::I16, DType::F32])?;
         let y = self.output(x.dtype)?;
         self.end(1)?;
         self.no_activation()?;

@@ -21,10 +21,14 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         weight_bytes: 0,
     };
     match op.kind {
+        OpKind::Dense if operands.reads(DType::I16) => operands.dense_int16()?,
         OpKind::Dense => operands.dense()?,
         OpKind::Conv2d => operands.conv(false)?,
         OpKind::DepthwiseConv2d => operands.conv(true)?,
         OpKind::AveragePool2d | OpKind::MaxPool2d => operands.pool()?,
+        OpKind::Add | OpKind::Sub | OpKind::Mul if operands.reads(DType::I16) => {
+            operands.pair_int16()?
+        }
         OpKind::Add | OpKind::Sub | OpKind::Mul => operands.binary()?,
         OpKind::Concat => operands.concat()?,
         OpKind::Pad => operands.pad()?,
@@ -38,7 +42,7 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::LayerNorm => operands.norm(true)?,
         OpKind::RmsNorm => operands.norm(false)?,
         OpKind::Attention => operands.attention()?,
-        OpKind::Lstm if operands.reads_codes() => operands.lstm_codes()?,
+        OpKind::Lstm if operands.reads(DType::I8) => operands.lstm_codes()?,
         OpKind::Lstm => operands.recurrent(4, 4)?,
         OpKind::LstmCell => operands.recurrent_cell(4, 4, 2)?,
         OpKind::Gru => operands.recurrent(3, 6)?,
@@ -214,10 +218,10 @@ impl Operands<'_, '_> {
         }
     }
 
-    /// Whether the first operand has codes.
-    pub(super) fn reads_codes(&self) -> bool {
+    /// Whether the first operand has elements of this type.
+    fn reads(&self, dtype: DType) -> bool {
         let [x, ..] = self.op.inputs;
-        self.model.tensor(x).is_some_and(|x| x.dtype == DType::I8)
+        self.model.tensor(x).is_some_and(|x| x.dtype == dtype)
     }
 
     /// The numbers of a constant.

@@ -19,7 +19,7 @@ pub enum DType {
     Q16,
     /// 8-bit codes with a scale and a zero point, see [`int8`](crate::int8).
     I8,
-    /// 16-bit integers.
+    /// 16-bit codes with a scale, see [`int16`](crate::int16).
     I16,
     /// 32-bit integers: biases, multipliers, shifts.
     I32,
@@ -75,7 +75,7 @@ impl DType {
 
     /// Whether tensors of this type carry a scale and a zero point.
     const fn is_quantised(self) -> bool {
-        matches!(self, DType::I8)
+        matches!(self, DType::I8 | DType::I16)
     }
 }
 
@@ -105,7 +105,7 @@ pub struct Tensor {
     pub data_bytes: u64,
     /// The code that stands for 0.0 in an `i8` activation, -128..=127; else 0.
     pub zero_point: i32,
-    /// What a step of an `i8` activation is worth: the bits of a positive `f32`; else 0. For those who
+    /// What a step of an `i8` or `i16` activation is worth: the bits of a positive `f32`; else 0. For those who
     /// make inputs and read outputs; predictions use multipliers instead.
     pub scale_bits: u32,
 }
@@ -242,7 +242,7 @@ impl Tensor {
         // CAST: the same bits, read as signed.
         let (zero_point, scale_bits) = (u32_at(record, 40) as i32, u32_at(record, 44));
         if dtype.is_quantised() && kind == TensorKind::Activation {
-            check_scale(zero_point, scale_bits)?;
+            check_scale(dtype, zero_point, scale_bits)?;
         } else {
             zero_in(record, 40, 48)?;
         }
@@ -299,14 +299,18 @@ impl Tensor {
     }
 }
 
-/// Checks what an `i8` activation says of its codes.
-fn check_scale(zero_point: i32, scale_bits: u32) -> Result<(), Fault> {
-    if !(-128..=127).contains(&zero_point) {
+/// Checks what an activation says of its codes; those of 16 bits have no zero point.
+fn check_scale(dtype: DType, zero_point: i32, scale_bits: u32) -> Result<(), Fault> {
+    let (min, max) = match dtype {
+        DType::I8 => (-128, 127),
+        _ => (0, 0),
+    };
+    if zero_point < min || zero_point > max {
         return Err(Fault::Signed {
             field: "zero_point",
             have: zero_point,
-            min: -128,
-            max: 127,
+            min,
+            max,
         });
     }
     // Positive, finite and normal, which the exponent shows.

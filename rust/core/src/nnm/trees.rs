@@ -34,7 +34,7 @@ fn halves(word: i32) -> (u32, u32) {
 impl Operands<'_, '_> {
     pub(super) fn forest(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::I16, DType::F32])?;
         let nodes = self.constant(1, "input 1 (nodes)", DType::I32)?;
         let roots = self.constant(2, "input 2 (roots)", DType::I32)?;
         let leaves = self.constant(3, "input 3 (leaves)", DType::I32)?;
@@ -49,7 +49,7 @@ impl Operands<'_, '_> {
         }
         dim("output", last, last_dim(&y), last_dim(&leaves))?;
         let [mean, factor, shift, ..] = self.params();
-        if x.dtype == DType::I8 {
+        if matches!(x.dtype, DType::I8 | DType::I16) {
             signed("params[0] (mean; the factor has it)", mean, 0, 0)?;
             multiplier(factor)?;
             signed("params[2] (shift)", shift, -31, 31)?;
@@ -66,7 +66,7 @@ impl Operands<'_, '_> {
 
     pub(super) fn embedding(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
-        self.one_of(&x, &[DType::Q16, DType::I8, DType::F32])?;
+        self.one_of(&x, &[DType::Q16, DType::I8, DType::I16, DType::F32])?;
         let table = self.constant(1, "input 1 (table)", x.dtype)?;
         self.end(2)?;
         let y = self.output(x.dtype)?;

@@ -7,6 +7,7 @@ use crate::nnm::{DType, Model, Op, OpKind, Tensor, ALIGN, NONE};
 
 use super::chain::Chain;
 use super::float::Float;
+use super::int16::Int16;
 use super::int8::Int8;
 use super::plain::Plain;
 use super::q16::DenseQ16;
@@ -38,7 +39,7 @@ impl Model<'_> {
     pub fn step_count(&self) -> usize {
         // At most MAX_OPS + 2.
         self.op_count().saturating_add(match self.dtype() {
-            DType::Q16 => 0,
+            DType::Q16 | DType::I16 => 0,
             _ => 2,
         })
     }
@@ -140,6 +141,7 @@ impl Model<'_> {
         match x.dtype {
             _ if Plain::has(op.kind) => put(work, || Plain::plan(self, &op, &mut builder))?,
             DType::Q16 => put(work, || DenseQ16::plan(self, &op, &mut builder))?,
+            DType::I16 => put(work, || Int16::plan(self, &op, &mut builder))?,
             DType::F32 => put(work, || Float::plan(self, &op, &mut builder))?,
             _ => put(work, || Int8::plan(self, &op, &mut builder))?,
         }
@@ -190,7 +192,7 @@ impl Model<'_> {
             region: Region::None,
             bytes,
             stride: match dtype {
-                DType::Q16 => DenseQ16::stride(bytes)?,
+                DType::Q16 | DType::I16 => DenseQ16::stride(bytes)?,
                 DType::F32 => Float::stride(bytes)?,
                 _ => Int8::stride(bytes)?,
             },
@@ -262,6 +264,7 @@ impl Model<'_> {
             match &step.work {
                 Work::DenseQ16(dense) => dense.pack(self, step, dst).ok_or(step.mismatch())??,
                 Work::Int8(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
+                Work::Int16(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
                 Work::Float(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
                 Work::Plain(op) => op.pack(self, step, dst).ok_or(step.mismatch())?,
             }

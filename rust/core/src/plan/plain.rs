@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::fixed::ELEMENT_BYTES;
+use crate::int16;
 use crate::int8::{multiply, Multiplier, BIAS};
 use crate::nnm::{last_dim, DType, Model, Op, OpKind};
 use crate::trees::{self, Forest, NODE_BYTES, SUM_BYTES};
@@ -45,6 +46,8 @@ enum Outcome {
     Q16(u32),
     /// Multiplied, and added to a biased zero point.
     Code(Multiplier, i32),
+    /// Multiplied.
+    Short(Multiplier),
     /// Divided by this and by a power of two.
     Number(u32, i32),
 }
@@ -205,6 +208,10 @@ impl Trees {
                     };
                     Outcome::Code(factor, y.zero_point.wrapping_add(BIAS))
                 }
+                DType::I16 => Outcome::Short(Multiplier {
+                    mult: factor,
+                    shift,
+                }),
                 DType::F32 => Outcome::Number(divisor, factor),
                 _ => Outcome::Q16(divisor),
             },
@@ -264,6 +271,9 @@ impl Trees {
 impl Outcome {
     fn put(&self, sum: i64, y: &mut [u8]) {
         let word = match *self {
+            Outcome::Short(factor) => {
+                i32::from(int16::code(int16::scaled(sum, factor))).to_le_bytes()
+            }
             Outcome::Q16(divisor) => trees::quotient(sum, divisor).to_le_bytes(),
             Outcome::Code(factor, zero) => {
                 let code = multiply(crate::fixed::saturate(sum), factor);
@@ -293,6 +303,10 @@ impl Rows {
             meter.spend(y.len() as u64)?;
             let row = match (step.dtype, x) {
                 (DType::I8, &[code]) => usize::from(code).min(self.rows.saturating_sub(1)),
+                (DType::I16, x) => int16::elements(x)
+                    .next()
+                    .and_then(|code| usize::try_from(code).ok())
+                    .map_or(0, |row| row.min(self.rows.saturating_sub(1))),
                 (DType::F32, x) => trees::index_of_number(crate::fixed::load(x), self.rows),
                 (_, x) => trees::index_of_q16(crate::fixed::load(x), self.rows),
             };

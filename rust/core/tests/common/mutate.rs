@@ -65,6 +65,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     );
     files.extend(numbers::all().iter().map(|net| net.file()));
     files.extend(forests());
+    files.extend([Activation::Relu, Activation::Softmax].map(short));
     files
 }
 
@@ -85,6 +86,34 @@ fn forests() -> Vec<Vec<u8>> {
         net.file()
     };
     [DType::Q16, DType::F32].map(forest).to_vec()
+}
+
+/// A network of 16-bit codes with one operation of each kind.
+fn short(act: Activation) -> Vec<u8> {
+    let mut net = Codes::new(&[1], 0);
+    let shape = |kind, dims: &[u32]| Tensor::new(DType::I16, kind, dims);
+    let activation = |dims| shape(TensorKind::Activation, dims).with_scale(0, 1.0f32.to_bits());
+    net.tensors[0] = activation(&[2, 3]);
+    let w = net.add(shape(TensorKind::Constant, &[4, 3]), vec![0x81; 24]);
+    let b = net.words(&[4, 2], &[77; 8]);
+    let r = net.words(&[2, 4], &[1 << 30, 1 << 30, 1 << 30, 1 << 30, 9, 9, 9, 9]);
+    let y = net.add(activation(&[2, 4]), vec![]);
+    let params: &[i32] = match act {
+        Activation::Relu => &[],
+        _ => &[0, 1 << 30, 0],
+    };
+    net.op(OpKind::Dense, &[0, w, b, r], params, y);
+    net.ops[0].activation = act;
+    let list = net.add(shape(TensorKind::Constant, &[4]), vec![0x7f; 8]);
+    let r = net.words(&[3], &[1 << 30, i32::MIN, 31]);
+    let sum = net.add(activation(&[2, 4]), vec![]);
+    net.op(OpKind::Add, &[y, list, r], &[], sum);
+    let r = net.words(&[2], &[1 << 30, -31]);
+    let product = net.add(activation(&[2, 4]), vec![]);
+    net.op(OpKind::Mul, &[sum, y, r], &[], product);
+    let both = net.add(activation(&[2, 8]), vec![]);
+    net.op(OpKind::Concat, &[product, y], &[1], both);
+    net.file()
 }
 
 /// One to four changes.
