@@ -56,16 +56,10 @@ t "nor slab caches" sh -c "! grep -q neural /proc/slabinfo"
 
 timeout 120 open_race &
 race=$!
-bad=0
 rounds=40
 [ ! -e /sys/kernel/debug/kmemleak ] || rounds=15
-for _ in $(seq $rounds); do
-	modprobe neural neural_models=digits || bad=$((bad + 1))
-	until rmmod neural 2>/dev/null; do
-		grep -q "^neural " /proc/modules || break
-	done
-done
-same "modprobe while the device is being opened" 0 $bad
+t "the module comes and goes while the device is being opened" \
+	module_cycle "$(modinfo -n neural)" neural_models=digits $rounds
 t "the module is gone" sh -c "! grep -q '^neural ' /proc/modules"
 kill -TERM $race
 wait $race

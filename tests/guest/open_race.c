@@ -50,7 +50,7 @@ static void *race(void *arg)
 			wrong++;
 		}
 		/* The module can be unloaded only while nobody has it open. */
-		usleep(100);
+		usleep(500);
 	}
 	return NULL;
 }

@@ -1,0 +1,21 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# kernel: stock
+# cpus: 1
+#
+# Two hundred times in and out with the module: no memory stays behind. On one
+# processor, since each time patches code, for which the others are stopped.
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/model.sh"
+. "$(dirname "$0")/leak.sh"
+
+ktap_plan 4
+
+make_models
+module=$(modinfo -n neural)
+module_cycle "$module" neural_models=digits 5
+remember
+t "200 times in and out" module_cycle "$module" neural_models=digits 200
+unchanged "the module leaves nothing behind"
+t "nor a slab cache" sh -c "! grep -q neural /proc/slabinfo"
