@@ -236,6 +236,20 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn scale_of(mult: *const u8, shift: *const u8, half: __m512i) -> Scale<__m512i> {
+            // SAFETY: as the caller promises.
+            unsafe {
+                let mult = _mm512_loadu_si512(mult.cast());
+                Scale {
+                    mult,
+                    odd: odd_lanes(mult),
+                    right: _mm512_loadu_si512(shift.cast()),
+                    half,
+                }
+            }
+        }
+
+        #[inline(always)]
         unsafe fn goes_left<const NV: usize>(shift: *const u8, step: usize) -> bool {
             // SAFETY: as the caller promises.
             unsafe { goes_left::<NV>(shift, step) }

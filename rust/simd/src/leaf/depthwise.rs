@@ -46,6 +46,16 @@ unsafe fn part<I: Isa>(a: &DepthwiseI8, mut at: Cursor, part: Part) {
     // they lie inside the buffers; behind the last channel lies slack as long as a vector.
     unsafe {
         let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
+        let (mult, shift) = (
+            a.requant.mult.add(part.list),
+            a.requant.shift.add(part.list),
+        );
+        let goes_left = I::goes_left::<VECTORS>(shift, LANES * WORD);
+        let mut scales = [I::scale(mult, shift); VECTORS];
+        each!(Q in VECTORS, {
+            let list = Q * LANES * WORD;
+            scales[Q] = I::scale(mult.add(list), shift.add(list));
+        });
         let last = a.taps - 1;
         while at.left > 0 {
             let (x, y) = at.next(&a.positions);
@@ -70,20 +80,12 @@ unsafe fn part<I: Isa>(a: &DepthwiseI8, mut at: Cursor, part: Part) {
                 w = w.wrapping_add(CHUNK * TAPS);
                 tap += TAPS;
             }
-            let (mult, shift) = (
-                a.requant.mult.add(part.list),
-                a.requant.shift.add(part.list),
-            );
-            if I::goes_left::<VECTORS>(shift, LANES * WORD) {
+            if goes_left {
                 each!(Q in VECTORS, {
                     sums[Q] = I::left(sums[Q], shift.add(Q * LANES * WORD));
                 });
             }
-            each!(Q in VECTORS, {
-                let list = Q * LANES * WORD;
-                let scale = I::scale(mult.add(list), shift.add(list));
-                sums[Q] = I::multiply(sums[Q], &scale);
-            });
+            each!(Q in VECTORS, { sums[Q] = I::multiply(sums[Q], &scales[Q]); });
             let len = a.channels - part.channel;
             I::write_interleaved(y.add(part.channel), len, &sums, &finish);
         }

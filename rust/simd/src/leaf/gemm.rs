@@ -80,12 +80,28 @@ struct Column {
     row: usize,
 }
 
+/// The halves of the scales of `NV` vectors of rows, which are not made anew for each tile.
+#[inline(always)]
+unsafe fn halves<I: Isa, const NV: usize>(a: &GemmI8, column: Column) -> [I::V; NV] {
+    // SAFETY: as in `tile`.
+    unsafe {
+        let (mult, shift) = a.requant.lists(column.row);
+        let mut halves = [I::zero(); NV];
+        each!(J in NV, {
+            let list = J * I::LANES * WORD;
+            halves[J] = I::scale(mult.add(list), shift.add(list)).half;
+        });
+        halves
+    }
+}
+
 /// `MR` positions, `NV` vectors of rows.
 #[inline(always)]
 unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
     a: &GemmI8,
     at: &mut Cursor,
     column: Column,
+    halves: &[I::V; NV],
 ) {
     // SAFETY: positions, rows, groups and segments are those of the arguments, whose caller has
     // checked that they lie inside the buffers.
@@ -119,22 +135,28 @@ unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
             }
         }
 
+        // Position by position: what has been written needs no register any more.
         let (mult, shift) = a.requant.lists(column.row);
         if I::goes_left::<NV>(shift, I::LANES * WORD) {
-            each!(J in NV, {
-                let shift = shift.add(J * I::LANES * WORD);
-                each!(R in MR, { sums[R][J] = I::left(sums[R][J], shift); });
+            each!(R in MR, {
+                each!(J in NV, {
+                    let list = J * I::LANES * WORD;
+                    let scale = I::scale(mult.add(list), shift.add(list));
+                    let sum = I::left(sums[R][J], shift.add(list));
+                    sums[R][J] = I::multiply(sum, &scale);
+                });
+                ToCodes::write::<I, NV>(a, y[R], column.row, &sums[R]);
+            });
+        } else {
+            each!(R in MR, {
+                each!(J in NV, {
+                    let list = J * I::LANES * WORD;
+                    let scale = I::scale_of(mult.add(list), shift.add(list), halves[J]);
+                    sums[R][J] = I::multiply(sums[R][J], &scale);
+                });
+                ToCodes::write::<I, NV>(a, y[R], column.row, &sums[R]);
             });
         }
-        // Position by position: what has been written needs no register any more.
-        each!(R in MR, {
-            each!(J in NV, {
-                let list = J * I::LANES * WORD;
-                let scale = I::scale(mult.add(list), shift.add(list));
-                sums[R][J] = I::multiply(sums[R][J], &scale);
-            });
-            ToCodes::write::<I, NV>(a, y[R], column.row, &sums[R]);
-        });
     }
 }
 
@@ -223,9 +245,10 @@ unsafe fn one<I: Isa, R: Results>(
 
 /// Tiles of the heights given, as many as fit, for a column of `$nv` vectors.
 macro_rules! tiles {
-    ($isa:ty, $a:ident, $at:ident, $column:expr, $nv:literal, $($mr:literal)*) => {
-        $(while $at.left >= $mr {
-            tile::<$isa, $mr, $nv>($a, &mut $at, $column);
+    ($isa:ty, $a:ident, $at:ident, $column:expr, $nv:literal, $($mr:literal $(if $dot:expr)?),*) => {
+        let halves = halves::<$isa, $nv>($a, $column);
+        $(while $at.left >= $mr $(&& $dot)? {
+            tile::<$isa, $mr, $nv>($a, &mut $at, $column, &halves);
         })*
     };
 }
@@ -235,21 +258,20 @@ macro_rules! tiles {
 unsafe fn wide<I: Isa>(a: &GemmI8, mut at: Cursor, rows: usize, column: Column) {
     // SAFETY: as in `tile`.
     unsafe {
-        match rows / LANES {
-            1 => {
-                tiles!(I, a, at, column, 1, 8 4 2);
-            }
-            2 => {
-                tiles!(I, a, at, column, 2, 8 4 2);
-            }
-            3 => {
-                tiles!(I, a, at, column, 3, 6 2);
-            }
-            _ => {
-                if I::DOT {
-                    tiles!(I, a, at, column, 4, 6);
+        if at.left > 1 {
+            match rows / LANES {
+                1 => {
+                    tiles!(I, a, at, column, 1, 8, 4, 2);
                 }
-                tiles!(I, a, at, column, 4, 4 2);
+                2 => {
+                    tiles!(I, a, at, column, 2, 8, 4, 2);
+                }
+                3 => {
+                    tiles!(I, a, at, column, 3, 6, 2);
+                }
+                _ => {
+                    tiles!(I, a, at, column, 4, 6 if I::DOT, 4, 2);
+                }
             }
         }
         if at.left > 0 {
@@ -273,10 +295,7 @@ unsafe fn narrow<I: Isa>(a: &GemmI8, start: Cursor, rows: usize, panel: Column) 
                     ..panel
                 };
                 at = start;
-                if I::DOT {
-                    tiles!(I, a, at, column, 2, 6);
-                }
-                tiles!(I, a, at, column, 2, 4 2);
+                tiles!(I, a, at, column, 2, 6 if I::DOT, 4, 2);
             }
         }
         if at.left > 0 {

@@ -84,6 +84,8 @@ pub(crate) trait Isa: Copy {
     unsafe fn left(acc: Self::V, shift: *const u8) -> Self::V;
     /// `multiply` of the specification, without shifts to the left.
     unsafe fn multiply(acc: Self::V, scale: &Scale<Self::V>) -> Self::V;
+    /// As [`scale`](Isa::scale), of rows whose shifts do not go to the left; `half` is that of the scale.
+    unsafe fn scale_of(mult: *const u8, shift: *const u8, half: Self::V) -> Scale<Self::V>;
     /// Zero point and limits in all lanes.
     unsafe fn finish(zero: u8, min: u8, max: u8) -> Finish<Self::V>;
     /// The codes of `NV` vectors, of which `len` are written; vectors behind these may be repeated.
