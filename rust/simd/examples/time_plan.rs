@@ -6,9 +6,7 @@
 use std::{cell::Cell, cell::RefCell, hint::black_box, time::Instant};
 
 use neural_core::float;
-use neural_core::int8::{
-    Add, Chain, Depthwise, Gemm, LstmStep, Mean, Mul, Pool, Softmax, SLACK,
-};
+use neural_core::int8::{Add, Chain, Depthwise, Gemm, LstmStep, Mean, Mul, Pool, Softmax, SLACK};
 use neural_core::nnm::{parse, Limits};
 use neural_core::plan::{run, DenseArgs, Kernels, Plan, Step};
 use neural_simd::{Features, Isa, NoSection, Set, Simd};
@@ -38,14 +36,21 @@ impl Loaded {
         }
     }
 
-    fn run<K: Kernels>(&self, kernels: &K, scratch: &mut [u8], input: &[u8], output: &mut [u8]) {
+    fn run<K: Kernels>(
+        &self,
+        kernels: &K,
+        samples: usize,
+        scratch: &mut [u8],
+        input: &[u8],
+        output: &mut [u8],
+    ) {
         let weights = &self.weights[self.start..self.start + self.plan.weight_bytes];
         run(
             kernels,
             &self.plan,
             &self.steps,
             weights,
-            1,
+            samples,
             scratch,
             input,
             output,
@@ -53,19 +58,22 @@ impl Loaded {
         .expect("an answer");
     }
 
-    /// The least nanoseconds in many tries.
-    fn time<K: Kernels>(&self, kernels: &K) -> f64 {
-        let mut scratch = vec![0; self.plan.scratch_bytes + SLACK];
+    /// The least nanoseconds in many tries, for so many samples at a time.
+    fn time<K: Kernels>(&self, kernels: &K, samples: usize) -> f64 {
+        let bytes = samples * self.plan.scratch_bytes;
+        let mut scratch = vec![0; bytes + SLACK];
         let start = scratch.as_ptr().align_offset(64);
-        let scratch = &mut scratch[start..start + self.plan.scratch_bytes];
-        let input: Vec<u8> = (0..self.plan.input_bytes).map(|i| (i * 37) as u8).collect();
-        let mut output = vec![0; self.plan.output_bytes];
-        let repeat = (2_000_000 / (self.plan.macs + 1000)).clamp(1, 2000);
+        let scratch = &mut scratch[start..start + bytes];
+        let bytes = samples * self.plan.input_bytes;
+        let input: Vec<u8> = (0..bytes).map(|i| (i * 37) as u8).collect();
+        let mut output = vec![0; samples * self.plan.output_bytes];
+        let macs = self.plan.macs * samples as u64;
+        let repeat = (2_000_000 / (macs + 1000)).clamp(1, 2000);
         let mut best = f64::MAX;
         for _ in 0..300 {
             let start = Instant::now();
             for _ in 0..repeat {
-                self.run(kernels, scratch, black_box(&input), &mut output);
+                self.run(kernels, samples, scratch, black_box(&input), &mut output);
             }
             best = best.min(start.elapsed().as_nanos() as f64 / repeat as f64);
         }
@@ -114,11 +122,7 @@ impl Kernels for Timed {
     }
 
     fn depthwise_i8(&self, args: Depthwise<'_>) {
-        let (m, n, taps) = (
-            args.m * args.outer,
-            args.channels,
-            args.offsets.len() / 4,
-        );
+        let (m, n, taps) = (args.m * args.outer, args.channels, args.offsets.len() / 4);
         let name = || format!("depthwise_i8 m {m} channels {n} taps {taps}");
         self.note(name, || self.inner.depthwise_i8(args));
     }
@@ -169,7 +173,8 @@ fn main() {
                 continue;
             };
             let kernels = Simd::new(Some(set), NoSection);
-            println!("{:>12.1} ns {}", model.time(&kernels), isa.name());
+            let [one, many] = [1, 32].map(|samples| model.time(&kernels, samples));
+            println!("{one:>12.1} ns, {many:>12.1} ns for 32: {}", isa.name());
             last = Some(set);
         }
         let timed = Timed {
@@ -182,7 +187,7 @@ fn main() {
         let mut output = vec![0; model.plan.output_bytes];
         for _ in 0..2000 {
             timed.next.set(0);
-            model.run(&timed, &mut scratch, &input, &mut output);
+            model.run(&timed, 1, &mut scratch, &input, &mut output);
         }
         for (name, ns) in timed.calls.into_inner() {
             println!("{ns:>12.0} ns {name}");

@@ -24,9 +24,9 @@ use crate::Set;
 pub const THRESHOLD: usize = 64;
 
 /// The most work between opening and closing a section, in multiply-accumulates of vector code: at 16
-/// of them in a ns, 16 us. One panel of a layer is never cut; it is more work than that if the layer
+/// of them in a ns, 20 us. One panel of a layer is never cut; it is more work than that if the layer
 /// has more than 4096 inputs.
-pub const SECTION_WORK: u64 = 1 << 18;
+pub const SECTION_WORK: u64 = 5 << 16;
 
 /// Work of scalar code for which a section is not kept open: 1 us.
 const ASIDE_WORK: u64 = 1 << 14;

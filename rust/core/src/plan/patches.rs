@@ -5,12 +5,19 @@
 
 use crate::error::Error;
 use crate::fixed::{self, ELEMENT_BYTES};
-use crate::int8::PANEL;
+use crate::int8::{GROUP, LANES, PANEL};
 use crate::nnm::{last_dim, Model, Op, OpKind, Window};
 
 use super::border::Border;
 use super::build::Builder;
 use super::{pair_of, product, usize_of, Kernels, Meter, Part, Step};
+
+/// Positions that share weights well.
+const TILE: usize = 12;
+
+/// What a result costs besides its products, and a position.
+const RESULT_MACS: usize = 16;
+const POSITION_MACS: usize = 64;
 
 /// Positions of a result: `outer` lines of `m`, and how far apart they are in the input, in bytes.
 #[derive(Copy, Clone, Debug, Default)]
@@ -204,12 +211,17 @@ impl Patches {
         single && !self.depthwise && self.border.is_none()
     }
 
-    /// Multiply-accumulates of a row at a position.
-    pub(super) fn row_macs(&self) -> usize {
-        match self.depthwise {
-            true => self.segments,
-            false => self.segments.saturating_mul(self.k),
-        }
+    /// What `n` rows of a position cost: multiply-accumulates, as many as there are with padding, and
+    /// what makes results of sums.
+    fn cost(&self, n: usize) -> usize {
+        let padded = |n: usize, to: usize| n.div_ceil(to).saturating_mul(to);
+        let (row, rows) = match self.depthwise {
+            true => (padded(self.segments, GROUP), PANEL),
+            false => (self.segments.saturating_mul(padded(self.k, GROUP)), LANES),
+        };
+        padded(n, rows)
+            .saturating_mul(row.saturating_add(RESULT_MACS))
+            .saturating_add(POSITION_MACS)
     }
 
     /// Does a layer piece by piece: `f` gets the input of a sample, its output, and what is to be done.
@@ -272,9 +284,7 @@ impl Patches {
         f: &mut Compute<'_, K>,
     ) -> Result<(), Error> {
         let n = self.n;
-        let row = self.row_macs();
-        let position = row.saturating_mul(n);
-        let line = position.saturating_mul(grid.m);
+        let line = self.cost(n).saturating_mul(grid.m);
         let y_outer = grid.m.saturating_mul(y_row);
         let whole = Piece {
             x_at: 0,
@@ -309,32 +319,32 @@ impl Patches {
             n,
             ..
         } = whole;
-        let row = self.row_macs();
-        let position = row.saturating_mul(n);
-        let line = position.saturating_mul(grid.m);
-        let lines = meter.fit(line);
-        let positions = meter.fit(position);
-        let rows = match positions {
-            0 => meter
-                .fit(row.saturating_mul(PANEL))
-                .max(1)
-                .saturating_mul(PANEL),
-            _ => n,
+        let lines = meter.fit(self.cost(n).saturating_mul(grid.m));
+        let (rows, positions) = match meter.fit(self.cost(n)) {
+            // As many positions as panels have, and as many panels as fit: a panel of weights that is
+            // at hand is worth more than one of positions.
+            few if few < grid.m.min(TILE) => {
+                let most = grid.m.min(TILE);
+                let panels = meter.fit(self.cost(PANEL).saturating_mul(most)).max(1);
+                let rows = panels.saturating_mul(PANEL).min(n);
+                (rows, meter.fit(self.cost(rows)))
+            }
+            positions => (n, positions),
         };
         let (lines, positions) = (lines.max(1), positions.max(1));
         let mut a = 0usize;
         while a < grid.outer {
             let outer = lines.min(grid.outer.saturating_sub(a));
-            let mut b = 0usize;
-            while b < grid.m {
-                // More than one line are whole ones.
-                let m = match outer {
-                    1 => positions.min(grid.m.saturating_sub(b)),
-                    _ => grid.m,
-                };
-                let mut row = 0usize;
-                while row < n {
-                    let n = rows.min(n.saturating_sub(row));
+            let mut row = 0usize;
+            while row < n {
+                let n = rows.min(n.saturating_sub(row));
+                let mut b = 0usize;
+                while b < grid.m {
+                    // More than one line are whole ones.
+                    let m = match outer {
+                        1 => positions.min(grid.m.saturating_sub(b)),
+                        _ => grid.m,
+                    };
                     let at = |outer: usize, row: usize| {
                         a.saturating_mul(outer)
                             .saturating_add(b.saturating_mul(row))
@@ -351,9 +361,9 @@ impl Patches {
                         ..whole
                     };
                     self.piece(step, meter, piece, x, y, f)?;
-                    row = row.saturating_add(n);
+                    b = b.saturating_add(m);
                 }
-                b = b.saturating_add(m);
+                row = row.saturating_add(n);
             }
             a = a.saturating_add(outer);
         }
@@ -370,11 +380,9 @@ impl Patches {
         y: &mut [u8],
         f: &mut Compute<'_, K>,
     ) -> Result<(), Error> {
-        let macs = [piece.grid.outer, piece.grid.m, piece.n]
-            .into_iter()
-            .fold(self.row_macs(), |macs, n| macs.saturating_mul(n));
+        let positions = piece.grid.outer.saturating_mul(piece.grid.m);
         // CAST: widens.
-        meter.spend(macs as u64)?;
+        meter.spend(self.cost(piece.n).saturating_mul(positions) as u64)?;
         match (x.get(piece.x_at..), y.get_mut(piece.y_at..)) {
             (Some(x), Some(y)) => f(meter.kernels, x, y, &piece),
             _ => Err(step.mismatch()),
