@@ -36,7 +36,7 @@ if [ -z "$(ls "$corpus")" ]; then
 			--example seeds -- "$corpus"
 		;;
 	onnx | tflite)
-		find "../../tests/vectors/$target" -name "*.$target" -size -8k -exec cp {} "$corpus" \;
+		find ../../tests/vectors/"$target"* -name "*.$target" -size -8k -exec cp {} "$corpus" \;
 		;;
 	esac
 fi

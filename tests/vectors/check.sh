@@ -12,6 +12,8 @@ export PYTHONDONTWRITEBYTECODE=1
 failed=0
 "$python" "$here/train_digits.py" --check || failed=1
 "$python" "$here/make_onnx.py" --check || failed=1
+"$python" "$here/make_float.py" --check || failed=1
+"$python" "$here/make_codes.py" --check || failed=1
 
 "$python" "$here/kml.py" || failed=1
 

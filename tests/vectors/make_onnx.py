@@ -3,7 +3,7 @@
 """Write small ONNX files for the tests of the converter: dense networks in many spellings, and what must be refused.
 
     onnx/ok/NAME.onnx            converts; NAME_input.npy [rows, inputs] and NAME_output.npy (ONNX Runtime) beside it
-    onnx/refuse/NAME.onnx        must be refused, whether ONNX Runtime runs it or not
+    onnx/refuse/NAME.onnx        must be refused as dense layers, whether ONNX Runtime runs it or not
     onnx/manifest.json           for each: what it shows; for ok/ the layers expected, for refuse/ words of which the
                                  message must have at least one (case does not matter;
                                  the path in the message does not count)

@@ -98,7 +98,8 @@ def run_onnx(data: bytes, rows: F32) -> F32:
     return np.concatenate([session.run(None, {name: rows[i : i + 1]})[0] for i in range(len(rows))])
 
 
-def _difference(name: str, old: bytes, new: bytes) -> str | None:
+def difference(name: str, old: bytes, new: bytes) -> str | None:
+    """How two files differ, none if they do not."""
     if old == new:
         return None
     if not name.endswith("_output.npy"):
@@ -160,7 +161,7 @@ def write_or_check(
         path = args.out / name
         if not path.is_file():
             wrong.append(f"{name} is missing")
-        elif (why := _difference(name, path.read_bytes(), data)) is not None:
+        elif (why := difference(name, path.read_bytes(), data)) is not None:
             wrong.append(f"{name} {why}")
     for path in sorted(args.out.rglob("*")):
         name = path.relative_to(args.out).as_posix()

@@ -41,10 +41,22 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Convert a dense network from ONNX, or a TFLite file, to a .nnm model file
+    /// Convert an ONNX or a TFLite file to a .nnm model file
     #[command(after_help = "\
-Taken from ONNX: chains of Gemm or MatMul and Add with Relu, LeakyRelu, Sigmoid, Tanh or Softmax, and
-Flatten, Reshape, Identity, Dropout and Cast between them.
+The type of the elements is q16 for an ONNX file that is a chain of dense layers, i8 for one with
+QuantizeLinear and DequantizeLinear, f32 for all others; --type says otherwise.
+
+Taken from ONNX for q16: chains of Gemm or MatMul and Add with Relu, LeakyRelu, Sigmoid, Tanh or Softmax,
+and Flatten, Reshape, Identity, Dropout and Cast between them.
+
+Taken from ONNX for f32 and i8: also convolutions, pools, means, BatchNormalization, sums, differences and
+products, Concat, Pad, Split, Slice, Reshape, Squeeze, Unsqueeze, Transpose, Softmax and activations; for f32
+only LogSoftmax, LayerNormalization, RMSNormalization, attention spelt as MatMul, Softmax, MatMul, LSTM and
+GRU. The batch is 1. A network takes and gives numbers in the order of the graph.
+
+Networks of floats become networks of 8-bit codes with --type i8 and --samples: the ranges of all values
+are taken from the samples as --range says, weights get a scale for each output, and what is lost is
+reported layer by layer.
 
 Taken from TFLite, int8 or float32: fully connected and convolutional layers, pools, add, sub, mul,
 mean, concatenation, pad, reshape, transpose, softmax and activations. A network of int8 computes the
@@ -56,6 +68,9 @@ What cannot be converted is refused with the name of the node and the reason.
 Examples:
   neuralctl convert digits.onnx -o digits.nnm
   neuralctl convert digits.onnx -o out.nnm --name digits --samples digits.csv
+  neuralctl convert detector.onnx --type f32
+  neuralctl convert detector.onnx --type i8 --samples calibration.npy
+  neuralctl convert detector.onnx --type i8 --samples calibration.npy --range percentile --percentile 99.9
   neuralctl convert keywords.tflite")]
     Convert(Convert),
     /// Show what is in a model file, a TFLite file or a loaded network
@@ -166,6 +181,28 @@ Examples:
     Man(Man),
 }
 
+/// The type of the elements of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Element {
+    /// Q16.16 in 32 bits, dense layers only
+    Q16,
+    /// Single precision
+    F32,
+    /// 8-bit codes
+    I8,
+}
+
+/// How ranges are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Range {
+    /// All numbers that occur
+    Minmax,
+    /// All but a share of them at both ends
+    Percentile,
+    /// The range of the least squared error
+    Mse,
+}
+
 /// `convert`
 #[derive(Args, Debug)]
 pub struct Convert {
@@ -181,9 +218,18 @@ pub struct Convert {
     /// Which output to compute, when the graph has several
     #[arg(long, value_name = "NAME")]
     pub output_name: Option<String>,
-    /// Samples to measure the error of Q16.16 on, in CSV or .npy; with ONNX only
+    /// The type of the elements; without it, the one that the file suggests
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    pub element: Option<Element>,
+    /// Samples to measure the error of q16 and i8 on, and to find the ranges of i8, in CSV or .npy
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
+    /// How the ranges of i8 are found
+    #[arg(long, value_enum, default_value = "minmax", value_name = "METHOD")]
+    pub range: Range,
+    /// What share of the numbers a range has, in percent; with --range percentile
+    #[arg(long, default_value_t = 99.99, value_name = "PERCENT", value_parser = percent)]
+    pub percentile: f64,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -368,6 +414,13 @@ pub struct Man {
     pub output: Option<PathBuf>,
 }
 
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(v) if (50.0..=100.0).contains(&v) => Ok(v),
+        _ => Err("not a number from 50 to 100".to_owned()),
+    }
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(v) if (0.05..=86400.0).contains(&v) => Ok(v),
@@ -412,6 +465,13 @@ mod tests {
         assert!(parse(&["bench", "n", "--seconds", "0.05"]));
         assert!(!parse(&["bench", "n", "--seconds", "0"]));
         assert!(!parse(&["bench", "n", "--seconds", "nan"]));
+        assert!(parse(&["convert", "x.onnx", "--percentile", "50"]));
+        assert!(!parse(&["convert", "x.onnx", "--percentile", "100.1"]));
+        assert!(!parse(&["convert", "x.onnx", "--percentile", "nan"]));
+        assert!(parse(&[
+            "convert", "x.onnx", "--type", "i8", "--range", "mse"
+        ]));
+        assert!(!parse(&["convert", "x.onnx", "--type", "i4"]));
         assert!(parse(&["config", "n", "key", "-1"]));
         assert!(!parse(&["unload"]));
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From layers in floating point to a model file in Q16.16, and what is lost on the way.
+//! From ONNX to model files; and from layers in floating point to Q16.16, and what is lost on the way.
 
 use neural_core::act::Activation;
 use neural_core::nnm::{self, DenseSpec, Part};
@@ -8,7 +8,8 @@ use neural_core::nnm::{self, DenseSpec, Part};
 use crate::engine::{self, Engine};
 use crate::error::{Error, Result};
 use crate::layers::{Act, Layer, Network};
-use crate::onnx;
+use crate::onnx::{self, Onnx};
+use crate::quantise::{self, Method, Quantised, Source};
 use crate::table::{argmax, from_q16, to_q16, Table, MAX, MIN, SCALE};
 
 /// A sum of absolute differences.
@@ -66,6 +67,49 @@ pub struct EndToEnd {
 /// Converts an ONNX file; nothing in it can do worse than be refused.
 pub fn convert(onnx: &[u8], name: &str, output_name: Option<&str>) -> Result<Converted> {
     quantise(onnx::import(onnx, output_name)?, name)
+}
+
+/// How the codes of values are found.
+#[derive(Clone, Debug)]
+pub struct Calibration {
+    /// Inputs that are like those to come.
+    pub samples: Option<Table>,
+    /// From the values on them to ranges.
+    pub method: Method,
+}
+
+/// Converts an ONNX graph to a model file of single precision.
+pub fn onnx_to_floats(onnx: &Onnx, name: &str, output_name: Option<&str>) -> Result<Vec<u8>> {
+    let Source {
+        net, input, output, ..
+    } = onnx.floats(output_name)?;
+    let file = net.file(name, input, output)?;
+    Engine::new(&file)?;
+    Ok(file)
+}
+
+/// Converts an ONNX graph to a model file of codes: those of the graph, or found by samples.
+pub fn onnx_to_codes(
+    onnx: &Onnx,
+    name: &str,
+    output_name: Option<&str>,
+    how: &Calibration,
+) -> Result<Quantised> {
+    codes(onnx.floats(output_name)?, name, how)
+}
+
+/// Converts a model file of single precision to one of codes.
+pub fn floats_to_codes(file: &[u8], name: &str, how: &Calibration) -> Result<Quantised> {
+    codes(Source::of(file, &[])?, name, how)
+}
+
+fn codes(source: Source<'_>, name: &str, how: &Calibration) -> Result<Quantised> {
+    let columns = source.net.dims(source.input).iter().product();
+    let samples = match &how.samples {
+        Some(table) => Some(table.clone().with_cols(columns, "the network")?),
+        None => None,
+    };
+    quantise::quantise(source, name, samples.as_ref(), how.method)
 }
 
 /// Rounds a network to Q16.16 and writes its model file.

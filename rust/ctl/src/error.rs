@@ -126,6 +126,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The line, as the reason of another error.
+impl From<Error> for String {
+    fn from(e: Error) -> Self {
+        e.to_string()
+    }
+}
+
 /// What stands in `line` after `word` and a colon, if it begins with them.
 fn after<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     line.strip_prefix(word)?.strip_prefix(": ")

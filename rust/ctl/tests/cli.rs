@@ -199,13 +199,102 @@ fn convert_reports_its_errors_of_quantisation() {
 }
 
 #[test]
+fn the_type_of_elements_is_that_of_the_file_or_the_one_that_is_asked_for() {
+    let dir = Dir::new("types");
+    let output = dir.path("x.nnm");
+    let convert = |file: &str, more: &[&str]| {
+        let path = vector(file);
+        let args = [&["convert", &path, "-o", &output, "--json"], more].concat();
+        let done = run(&args);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let said: serde_json::Value = serde_json::from_str(&text(&done.stdout)).unwrap();
+        let info = text(&run(&["info", &output, "--json"]).stdout);
+        let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+        (info["dtype"].as_str().unwrap().to_owned(), said)
+    };
+    assert_eq!(convert("digits.onnx", &[]).0, "q16");
+    assert_eq!(convert("digits.onnx", &["--type", "f32"]).0, "f32");
+    assert_eq!(convert("onnx_float/conv.onnx", &[]).0, "f32");
+    assert_eq!(convert("onnx_codes/conv_u8.onnx", &[]).0, "i8");
+    assert_eq!(
+        convert("onnx_codes/conv_u8.onnx", &["--type", "f32"]).0,
+        "f32"
+    );
+    assert_eq!(
+        convert("tflite/float_0.tflite", &["--type", "f32"]).0,
+        "f32"
+    );
+    let samples = vector("digits_samples.csv");
+    for range in ["minmax", "percentile", "mse"] {
+        let args = ["--type", "i8", "--samples", &samples, "--range", range];
+        let (dtype, said) = convert("digits.onnx", &args);
+        assert_eq!(dtype, "i8");
+        assert_eq!(said["end_to_end"]["same_class"], 16, "{said}");
+        assert_eq!(said["layers"].as_array().unwrap().len(), 3);
+        assert!(said["layers"][0]["error"]["sqnr_db"].as_f64().unwrap() > 30.0);
+    }
+    let args = ["--type", "i8", "--samples", &samples];
+    let done = run(&[
+        &["convert", &vector("digits.onnx"), "-o", &output],
+        &args[..],
+    ]
+    .concat());
+    let said = text(&done.stdout);
+    assert!(said.contains("softmax node 'softmax' (Softmax)"), "{said}");
+    assert!(
+        said.contains("same class on 16 of 16 samples (100.00 %)"),
+        "{said}"
+    );
+    let onnx = vector("onnx_float/conv.onnx");
+    let float = vector("tflite/float_0.tflite");
+    let codes = vector("tflite/relu_0.tflite");
+    for (args, status, why) in [
+        (
+            &["convert", &onnx, "--type", "i8"][..],
+            2,
+            "needs --samples",
+        ),
+        (
+            &["convert", &onnx, "--samples", &samples],
+            2,
+            "goes with q16 and i8",
+        ),
+        (
+            &["convert", &onnx, "--type", "q16"],
+            1,
+            "node 'conv0' (Conv): ",
+        ),
+        (&["convert", &float, "--type", "i8"], 2, "needs --samples"),
+        (
+            &["convert", &float, "--type", "q16"],
+            2,
+            "cannot be made of a graph of f32",
+        ),
+        (
+            &["convert", &codes, "--type", "f32"],
+            2,
+            "cannot be made of a graph of i8",
+        ),
+        (
+            &["convert", &codes, "--samples", &samples],
+            2,
+            "goes with ONNX",
+        ),
+    ] {
+        let (have, line) = fails(&[args, &["-o", &output]].concat());
+        assert_eq!(have, status, "{line}");
+        assert!(line.contains(why), "{line}");
+    }
+}
+
+#[test]
 fn a_refused_conversion_leaves_the_old_file_alone() {
     let dir = Dir::new("refused");
     let output = dir.path("old.nnm");
     fs::write(&output, "old").unwrap();
-    let (status, line) = fails(&["convert", &vector("onnx/refuse/conv.onnx"), "-o", &output]);
+    let (status, line) = fails(&["convert", &vector("onnx/refuse/erf.onnx"), "-o", &output]);
     assert_eq!(status, 1);
-    assert!(line.contains("conv.onnx: node 'conv0' (Conv): "), "{line}");
+    assert!(line.contains("erf.onnx: node 'erf0' (Erf): "), "{line}");
     let bad = dir.path("bad.csv");
     fs::write(&bad, "1,2\n").unwrap();
     let args = [

@@ -3,7 +3,7 @@
 //! Mutated ONNX files: whatever they hold, the converter answers with a model or a line, and never
 //! asks for memory out of proportion.
 //!
-//! `NEURAL_FUZZ_COUNT` says how many files (100 000 unless set), `NEURAL_FUZZ_SEED` where to start.
+//! `NEURAL_FUZZ_COUNT` says how many files (40 000 unless set), `NEURAL_FUZZ_SEED` where to start.
 //! A failure prints the seed of its file; with that as seed and a count of 1 it comes again.
 
 mod common;
@@ -17,8 +17,13 @@ use std::time::Duration;
 
 use common::{bytes, floats, int, ints, model, node, with};
 use neural_core::init::SplitMix64;
-use neuralctl::convert::convert;
+use neural_core::nnm::{self, Limits};
+use neuralctl::convert::{convert, onnx_to_codes, onnx_to_floats, Calibration};
+use neuralctl::error::{Error, Result};
 use neuralctl::onnx::guard::canonical;
+use neuralctl::onnx::Onnx;
+use neuralctl::quantise::Method;
+use neuralctl::table::Table;
 use rten_onnx::onnx::{Dimension, ModelProto};
 
 /// The largest single allocation since it was set to 0.
@@ -52,9 +57,9 @@ static ALLOCATOR: Watched = Watched;
 /// Files of all spellings, the smaller the better: a mutation then hits what matters.
 fn corpus() -> Vec<Vec<u8>> {
     let mut files = Vec::new();
-    for dir in ["ok", "refuse"] {
+    for dir in ["onnx/ok", "onnx/refuse", "onnx_float", "onnx_codes"] {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../tests/vectors/onnx")
+            .join("../../tests/vectors")
             .join(dir);
         let mut paths: Vec<_> = fs::read_dir(dir)
             .unwrap()
@@ -93,10 +98,37 @@ fn pick(random: &mut SplitMix64, n: usize) -> usize {
 
 /// Changes the graph and encodes it anew, so that what is wrong is its meaning, not its structure.
 fn rewire(random: &mut SplitMix64, file: &[u8]) -> Option<Vec<u8>> {
-    const OPS: [&str; 13] = [
+    const OPS: [&str; 40] = [
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "Clip",
+        "Concat",
+        "Conv",
+        "DequantizeLinear",
+        "Div",
+        "Erf",
+        "GRU",
+        "Gather",
+        "GlobalAveragePool",
+        "HardSigmoid",
+        "LSTM",
+        "LayerNormalization",
+        "MaxPool",
+        "Mul",
+        "Pad",
+        "Pow",
+        "QuantizeLinear",
+        "ReduceMean",
+        "Shape",
+        "Sigmoid",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Sub",
+        "Unsqueeze",
         "Gemm",
         "MatMul",
-        "Add",
         "Relu",
         "LeakyRelu",
         "Softmax",
@@ -108,7 +140,18 @@ fn rewire(random: &mut SplitMix64, file: &[u8]) -> Option<Vec<u8>> {
         "Cast",
         "Constant",
     ];
-    const ATTRIBUTES: [&str; 9] = [
+    const ATTRIBUTES: [&str; 20] = [
+        "strides",
+        "pads",
+        "dilations",
+        "kernel_shape",
+        "group",
+        "ceil_mode",
+        "axes",
+        "keepdims",
+        "epsilon",
+        "hidden_size",
+        "layout",
         "transA",
         "transB",
         "axis",
@@ -279,14 +322,37 @@ fn watch() {
     }
 }
 
+/// Converts a graph to floats, or to the codes that it has, or by two samples to others.
+fn as_graph(file: &[u8]) -> Result<Vec<u8>> {
+    let onnx = Onnx::new(file)?;
+    let made = onnx_to_floats(&onnx, "net", None)?;
+    let model = nnm::parse(&made, &Limits::default()).unwrap();
+    let columns = model.input_dim() as usize;
+    let small = model.macs() < 1 << 14 && columns < 1 << 10;
+    let samples = small.then(|| {
+        let row = |from: usize| {
+            (0..columns).map(move |i| (((i * 7 + from) % 9) as f64 - 4.0).to_string())
+        };
+        let text: Vec<String> = (0..2)
+            .map(|i| row(i).collect::<Vec<_>>().join(","))
+            .collect();
+        Table::parse("samples", text.join("\n").as_bytes()).unwrap()
+    });
+    let how = Calibration {
+        samples,
+        method: Method::Mse,
+    };
+    onnx_to_codes(&onnx, "net", None, &how).map(|made| made.file)
+}
+
 #[test]
 fn mutated_files_are_converted_or_refused() {
     let corpus = corpus();
     let (count, seed) = (
-        number("NEURAL_FUZZ_COUNT", 100_000),
+        number("NEURAL_FUZZ_COUNT", 40_000),
         number("NEURAL_FUZZ_SEED", 1),
     );
-    let mut taken = 0u64;
+    let (mut taken, mut graphs) = (0u64, 0u64);
     std::thread::spawn(watch);
     for seed in seed..seed.saturating_add(count) {
         let file = mutate(&mut SplitMix64::new(seed), &corpus);
@@ -301,21 +367,27 @@ fn mutated_files_are_converted_or_refused() {
             largest <= 64 * file.len() + (64 << 10),
             "NEURAL_FUZZ_SEED={seed}: {largest} bytes at once"
         );
+        let one_line = |e: Error| {
+            let line = e.to_string();
+            assert!(
+                !line.contains('\n') && line.len() < 1000,
+                "NEURAL_FUZZ_SEED={seed}: {line}"
+            );
+        };
         match done {
             Ok(_) => taken += 1,
-            Err(e) => {
-                let line = e.to_string();
-                assert!(
-                    !line.contains('\n') && line.len() < 1000,
-                    "NEURAL_FUZZ_SEED={seed}: {line}"
-                );
-            }
+            Err(e) => one_line(e),
+        }
+        match catch_unwind(|| as_graph(&file)) {
+            Ok(Ok(_)) => graphs += 1,
+            Ok(Err(e)) => one_line(e),
+            Err(_) => panic!("NEURAL_FUZZ_SEED={seed}: panicked"),
         }
     }
-    println!("{count} files from seed {seed}: {taken} converted, the others refused");
+    println!("{count} files from seed {seed}: {taken} are dense networks, {graphs} graphs");
     // Both ways must be walked, or the mutations are of no use.
     assert!(
-        count < 1000 || (taken > count / 100 && taken < count * 9 / 10),
-        "{taken} of {count}"
+        count < 1000 || (taken > count / 100 && graphs > count / 20 && graphs < count * 9 / 10),
+        "{taken} and {graphs} of {count}"
     );
 }

@@ -19,6 +19,7 @@ use neural_core::init::SplitMix64;
 use neural_core::nnm::{self, DType, Limits, OpKind};
 use neural_core::plan::{self, Kernels, Scalar, Step};
 use neural_simd::{Features, Isa, NoSection, Set, Simd};
+use neuralctl::reference::Reference;
 use neuralctl::tflite::graph::{self, Graph, Kind};
 use neuralctl::tflite::{convert, read};
 
@@ -193,6 +194,11 @@ fn every_tensor_of_every_case_is_that_of_tensorflow_lite_micro() {
     );
 }
 
+fn floats(bytes: &[u8]) -> Vec<f64> {
+    let bits = neural_core::fixed::elements(bytes).map(|bits| f32::from_bits(bits as u32));
+    bits.map(f64::from).collect()
+}
+
 const HASH: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn fnv(hash: u64, bytes: &[u8]) -> u64 {
@@ -248,4 +254,54 @@ fn every_tensor_of_whole_models_is_that_of_tensorflow_lite_micro() {
     }
     let done: u64 = all.iter().map(Simd::operations).sum();
     assert!(done > 1000, "vector code did {done} operations only");
+}
+
+#[test]
+fn floats_are_those_of_tensorflow_lite_micro_but_for_rounding() {
+    let mut compared = 0;
+    for path in files(&vectors(), ".gold") {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if !name.starts_with("float_") {
+            continue;
+        }
+        let file = fs::read(path.with_extension("tflite")).unwrap();
+        let graph = read(&file).unwrap();
+        for output in graph.ops.iter().map(|op| op.outputs[0]) {
+            let made = convert(&graph, output, "test").unwrap();
+            let model = nnm::parse(&made, &Limits::default()).unwrap();
+            assert_eq!(model.dtype(), DType::F32);
+            for values in Gold::read(&path).values() {
+                let reference = Reference::new(&made).unwrap();
+                let input = floats(&values[&graph.inputs[0]]);
+                let have = reference.run(&input, &mut |_, _| ()).unwrap();
+                let want = floats(&values[&output]);
+                assert_eq!(have.len(), want.len());
+                for (i, (have, want)) in have.iter().zip(&want).enumerate() {
+                    let near = (have - want).abs() <= 1e-5 * want.abs().max(1.0);
+                    assert!(near, "{name}: tensor {output}: {i}: {have}, not {want}");
+                }
+                compared += have.len();
+            }
+        }
+    }
+    assert!(compared > 500, "{compared}");
+}
+
+#[test]
+fn a_whole_model_of_floats_is_planned() {
+    let Some(dir) = std::env::var_os("NEURAL_DATA").map(|d| PathBuf::from(d).join("models")) else {
+        println!("SKIP: models: NEURAL_DATA is not set");
+        return;
+    };
+    let Ok(file) = fs::read(dir.join("ad01_fp32.tflite")) else {
+        println!("SKIP: ad01_fp32.tflite is not there");
+        return;
+    };
+    let graph = read(&file).unwrap();
+    let made = convert(&graph, graph.outputs[0], "ad01").unwrap();
+    let reference = Reference::new(&made).unwrap();
+    let zeros = reference.run(&[0.0; 640], &mut |_, _| ()).unwrap();
+    assert!(zeros.iter().all(|y| y.is_finite()));
+    let model = nnm::parse(&made, &Limits::default()).unwrap();
+    assert_eq!((model.op_count(), model.macs()), (10, 264_192));
 }

@@ -6,8 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use neuralctl::convert::{convert, Converted};
+use neuralctl::convert::{convert, onnx_to_codes, Calibration, Converted};
 use neuralctl::engine::Engine;
+use neuralctl::onnx::Onnx;
+use neuralctl::quantise::Method;
 use neuralctl::table::{argmax, from_q16, Table};
 use serde_json::Value;
 
@@ -124,4 +126,43 @@ fn the_digits_network_gives_the_classes_of_onnx_runtime() {
     assert!(float < 1e-5, "{float}");
     assert!(fixed < 1e-3, "{fixed}");
     assert!(other <= 1, "{other} of 360 rows have another class");
+}
+
+#[test]
+fn the_digits_network_keeps_its_accuracy_as_codes() {
+    let dir = vectors();
+    let onnx = Onnx::new(&fs::read(dir.join("digits.onnx")).unwrap()).unwrap();
+    let input = Table::read(&dir.join("digits_input.npy")).unwrap();
+    let labels = Table::read(&dir.join("digits_label.npy")).unwrap();
+    let labels = labels.labels(input.rows).unwrap();
+    let float = Table::read(&dir.join("digits_ort_output.npy")).unwrap();
+    let right = |classes: &[usize]| classes.iter().zip(&labels).filter(|(a, b)| a == b).count();
+    let before = right(&float.iter().map(argmax).collect::<Vec<_>>());
+    for method in [Method::MinMax, Method::Percentile(99.9), Method::Mse] {
+        let how = Calibration {
+            samples: Some(Table::read(&dir.join("digits_samples.csv")).unwrap()),
+            method,
+        };
+        let made = onnx_to_codes(&onnx, "digits", None, &how).unwrap();
+        let report = made.report.unwrap();
+        assert_eq!((report.samples, report.same_class), (16, 16), "{method:?}");
+        assert!(report.outputs.sqnr() > 30.0, "{method:?}: {report:?}");
+        assert_eq!(report.layers.len(), 3);
+        assert!(report.layers.iter().all(|l| l.loss.sqnr() > 30.0));
+        let mut engine = Engine::new(&made.file).unwrap();
+        let codes = engine.input().encode(&input, false).unwrap();
+        let classes: Vec<usize> = codes
+            .chunks(engine.inputs())
+            .map(|x| {
+                let mut y = vec![0; engine.outputs()];
+                engine.run(x, &mut y).unwrap();
+                argmax(&engine.output().decode(&y, false))
+            })
+            .collect();
+        let after = right(&classes);
+        assert!(
+            after + 2 >= before,
+            "{method:?}: {after} right, {before} before"
+        );
+    }
 }

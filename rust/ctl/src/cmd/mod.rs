@@ -7,6 +7,7 @@ mod config;
 #[cfg(test)]
 mod fake;
 mod generate;
+mod made;
 mod model;
 mod net;
 mod predict;

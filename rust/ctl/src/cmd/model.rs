@@ -11,9 +11,10 @@ use neural_core::nnm::{self, DenseSpec, Limits, Part};
 use serde_json::{json, Value};
 
 use crate::cli;
-use crate::convert::{convert as convert_onnx, Converted, Difference, EndToEnd};
+use crate::convert::{quantise, Converted, Difference, EndToEnd};
 use crate::engine::{self, Engine, LayerInfo};
 use crate::error::{Error, Result};
+use crate::onnx::{Made, Onnx};
 use crate::port::{Elements, Port};
 use crate::table::{to_q16, Table};
 use crate::{atomic, out};
@@ -38,11 +39,27 @@ pub(super) fn convert(args: &cli::Convert, out: &mut dyn Write) -> Result<()> {
     };
     let file = super::read(&args.model, onnx_limit())?;
     if crate::tflite::is_tflite(&file) {
-        return super::tflite::convert(args, &file, &path, &name, out);
+        let made = super::tflite::convert(args, &file, &name);
+        let made = made.map_err(|e| e.within(args.model.display()))?;
+        return super::made::finish(args, &made, &path, out);
     }
-    let converted = convert_onnx(&file, &name, args.output_name.as_deref())
-        .map_err(|e| e.within(args.model.display()))?;
+    let within = |e: Error| e.within(args.model.display());
+    let output = args.output_name.as_deref();
+    let onnx = Onnx::new(&file).map_err(within)?;
     drop(file);
+    let suggested = match (args.element, onnx.made(output).map_err(within)?) {
+        (Some(wanted), _) => wanted,
+        (None, Made::Dense) => cli::Element::Q16,
+        (None, Made::Floats) => cli::Element::F32,
+        (None, Made::Codes) => cli::Element::I8,
+    };
+    if suggested != cli::Element::Q16 {
+        let codes = suggested == cli::Element::I8;
+        let made = super::made::onnx(args, &onnx, codes, &name).map_err(within)?;
+        return super::made::finish(args, &made, &path, out);
+    }
+    let network = onnx.layers(output).map_err(within)?;
+    let converted = quantise(network, &name).map_err(within)?;
     let end_to_end = match &args.samples {
         Some(path) => {
             let samples =

@@ -9,8 +9,10 @@ use serde_json::{json, Value};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::port::Elements;
+use crate::quantise::Quantised;
 use crate::tflite::graph::{Graph, Op, Tensor};
-use crate::{atomic, cli, out};
+use crate::{cli, out};
 
 /// Shows the graph of the file at `path`, which has these `bytes`.
 pub(super) fn info(path: &Path, bytes: &[u8], as_json: bool, out: &mut dyn Write) -> Result<()> {
@@ -21,58 +23,26 @@ pub(super) fn info(path: &Path, bytes: &[u8], as_json: bool, out: &mut dyn Write
     write(&graph, bytes.len(), out).map_err(out::failed)
 }
 
-/// Converts the file, which has these `bytes`, to a network called `name` in the file at `path`.
-pub(super) fn convert(
-    args: &cli::Convert,
-    bytes: &[u8],
-    path: &Path,
-    name: &str,
-    out: &mut dyn Write,
-) -> Result<()> {
-    if args.samples.is_some() {
-        return Err(Error::usage("--samples", "goes with ONNX only"));
-    }
-    let make = || -> Result<(Vec<u8>, Engine)> {
-        let graph = crate::tflite::read(bytes)?;
-        let output = crate::tflite::output(&graph, args.output_name.as_deref())?;
-        let file = crate::tflite::convert(&graph, output, name)?;
-        let engine = Engine::new(&file)?;
-        Ok((file, engine))
-    };
-    let (file, engine) = make().map_err(|e| e.within(args.model.display()))?;
-    atomic::write(path, &file)?;
-    let mut stderr = std::io::stderr();
-    let out = super::model::beside(path, out, &mut stderr);
-    let (input, output) = (engine.input(), engine.output());
-    if args.json {
-        return out::json(
-            out,
-            &json!({
-                "name": engine.name(),
-                "input": input.json(),
-                "output": output.json(),
-                "operations": engine.ops().len(),
-                "macs": engine.macs(),
-                "file_bytes": file.len(),
-            }),
-        );
-    }
-    let path = path.display();
-    let mut write = || -> std::io::Result<()> {
-        writeln!(
-            out,
-            "{path}: '{}', {} operations, {} multiply-accumulates, {}",
-            engine.name(),
-            engine.ops().len(),
-            engine.macs(),
-            out::bytes(file.len() as u64)
-        )?;
-        for (what, port) in [("input", input), ("output", output)] {
-            writeln!(out, "{what}: {}{}", port.outline(), port.elements.codes())?;
+/// Converts a file, which has these bytes, to a network called `name`.
+pub(super) fn convert(args: &cli::Convert, bytes: &[u8], name: &str) -> Result<Quantised> {
+    let graph = crate::tflite::read(bytes)?;
+    let output = crate::tflite::output(&graph, args.output_name.as_deref())?;
+    let file = crate::tflite::convert(&graph, output, name)?;
+    let engine = Engine::new(&file)?;
+    match (args.element, engine.input().elements) {
+        (Some(cli::Element::I8), Elements::F32) => {
+            crate::convert::floats_to_codes(&file, name, &super::made::calibration(args)?)
         }
-        Ok(())
-    };
-    write().map_err(out::failed)
+        (Some(wanted), has) if has.name() != super::made::type_name(wanted) => {
+            let why = format!("cannot be made of a graph of {}", has.name());
+            Err(Error::usage("--type", why))
+        }
+        _ if args.samples.is_some() => Err(Error::usage(
+            "--samples",
+            "goes with ONNX, and with --type i8 of floats",
+        )),
+        _ => Ok(Quantised { file, report: None }),
+    }
 }
 
 /// `i8[1,49,10,1]`

@@ -19,7 +19,26 @@ const MAX_DIM: usize = neural_core::nnm::MAX_DIM as usize; // CAST: widens
 
 /// Elements that all constants and layers may have together; a small file can refer to one tensor
 /// many times.
-const MAX_ELEMENTS: usize = 1 << 26;
+pub(super) const MAX_ELEMENTS: usize = 1 << 26;
+
+/// The operators that are taken.
+pub(super) const OPERATORS: [&str; 15] = [
+    "Add",
+    "Cast",
+    "Constant",
+    "Dropout",
+    "Flatten",
+    "Gemm",
+    "Identity",
+    "LeakyRelu",
+    "MatMul",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "Transpose",
+];
 
 /// An input of a node.
 enum Arg {
@@ -382,7 +401,7 @@ impl<'a> Importer<'a> {
 }
 
 /// The value of a Constant node.
-fn constant(node: Node<'_>) -> std::result::Result<Constant, String> {
+pub(super) fn constant(node: Node<'_>) -> std::result::Result<Constant, String> {
     let name = node.output().unwrap_or("");
     let one = |data| Ok(Constant::of(name, Vec::new(), data));
     if let Some(t) = node.tensor("value") {

@@ -12,11 +12,22 @@ use super::shape::Shape;
 use crate::error::{Error, Result};
 use crate::layers::Network;
 
+/// A graph and what is wanted of it, ready to be followed.
+pub(super) struct Wanted<'a> {
+    pub(super) opset: i64,
+    pub(super) initializers: HashMap<&'a str, &'a TensorProto>,
+    /// The nodes that the output needs, in order.
+    pub(super) nodes: Vec<Node<'a>>,
+    /// Name, type and shape of the input.
+    pub(super) input: (&'a str, DataType, Option<Shape>),
+    pub(super) output: &'a str,
+}
+
 /// Operator set versions from which on the operators mean what is implemented here.
 const MIN_OPSET: i64 = 7;
 
-/// Reads the layers that compute `output`, or the only output there is.
-pub(crate) fn import(model: &ModelProto, output: Option<&str>) -> Result<Network> {
+/// Looks for what computes `output`, or the only output there is.
+pub(super) fn wanted<'a>(model: &'a ModelProto, output: Option<&str>) -> Result<Wanted<'a>> {
     let refused = |why: String| Error::refused("onnx", why);
     let graph = model
         .graph
@@ -30,23 +41,34 @@ pub(crate) fn import(model: &ModelProto, output: Option<&str>) -> Result<Network
         .collect();
     let output = output_name(graph, output).map_err(refused)?;
     let needed = needed(graph, output)?;
-    let (value, element, shape) = input(graph, &initializers)?;
-    let mut importer = Importer::new(opset, initializers, value, shape, element);
-    for (index, proto) in graph.node.iter().enumerate() {
-        if needed.contains(&index) {
-            let node = Node { index, proto };
-            importer.node(node)?;
-        }
+    let nodes = graph.node.iter().enumerate();
+    let nodes = nodes.map(|(index, proto)| Node { index, proto });
+    Ok(Wanted {
+        opset,
+        nodes: nodes.filter(|n| needed.contains(&n.index)).collect(),
+        input: input(graph, &initializers)?,
+        initializers,
+        output,
+    })
+}
+
+/// Reads the layers that compute the output.
+pub(super) fn import(wanted: Wanted<'_>) -> Result<Network> {
+    let (value, element, shape) = wanted.input;
+    let mut importer = Importer::new(wanted.opset, wanted.initializers, value, shape, element);
+    for node in wanted.nodes {
+        importer.node(node)?;
     }
-    if importer.value != output {
+    if importer.value != wanted.output {
         return Err(Error::refused(
-            format!("output '{output}'"),
+            format!("output '{}'", wanted.output),
             "is not computed from the input",
         ));
     }
     if importer.layers.is_empty() {
-        return Err(refused(
-            "the graph has no Gemm and no MatMul, so no layer".to_owned(),
+        return Err(Error::refused(
+            "onnx",
+            "the graph has no Gemm and no MatMul, so no layer",
         ));
     }
     Ok(Network {

@@ -69,7 +69,7 @@ fn action(kind: Kind, field: u64) -> Action {
         (Shape, 1) => Follow(Dimension),
         (Model, 1)
         | (Node, 1..=4 | 7)
-        | (Attribute, 1..=4 | 20)
+        | (Attribute, 1..=4 | 9 | 20)
         | (Tensor, 2 | 8 | 9 | 14)
         | (ValueInfo | TensorType, 1)
         | (Dimension | StringEntry | OperatorSet, 1 | 2) => Keep,

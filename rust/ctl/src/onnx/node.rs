@@ -39,13 +39,27 @@ impl<'a> Node<'a> {
             .filter(|s| !s.is_empty())
     }
 
+    /// All outputs, those that are left out without a name.
+    pub(crate) fn outputs(&self) -> &'a [String] {
+        &self.proto.output
+    }
+
+    /// How many inputs are listed.
+    pub(crate) fn inputs(&self) -> usize {
+        self.proto.input.len()
+    }
+
+    /// What the node is called.
+    pub(crate) fn label(&self) -> String {
+        match self.proto.name.as_deref() {
+            None | Some("") => format!("node {} ({})", self.index, self.op()),
+            Some(name) => format!("node '{name}' ({})", self.op()),
+        }
+    }
+
     /// A refusal that names this node.
     pub(crate) fn refused(&self, why: impl std::fmt::Display) -> Error {
-        let name = match self.proto.name.as_deref() {
-            None | Some("") => format!("node {}", self.index),
-            Some(name) => format!("node '{name}'"),
-        };
-        Error::refused(format!("{name} ({})", self.op()), why)
+        Error::refused(self.label(), why)
     }
 
     fn attribute(&self, name: &str) -> Option<&'a AttributeProto> {
@@ -96,6 +110,14 @@ impl<'a> Node<'a> {
 
     pub(crate) fn ints(&self, name: &str) -> Option<&'a [i64]> {
         self.attribute(name).map(|a| a.ints.as_slice())
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&'a str> {
+        self.attribute(name).and_then(|a| a.s.as_deref())
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> &'a [String] {
+        self.attribute(name).map_or(&[], |a| a.strings.as_slice())
     }
 
     pub(crate) fn floats(&self, name: &str) -> Option<&'a [f32]> {

@@ -160,7 +160,7 @@ impl Shape {
 }
 
 /// Counts an axis from the front; `end` allows the one after the last.
-fn axis_of(axis: i64, rank: usize, end: bool) -> Result<usize, String> {
+pub(super) fn axis_of(axis: i64, rank: usize, end: bool) -> Result<usize, String> {
     let from_front = if axis < 0 {
         i64::try_from(rank).ok().and_then(|r| r.checked_add(axis))
     } else {

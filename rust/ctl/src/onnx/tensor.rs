@@ -15,6 +15,8 @@ pub(crate) struct Constant {
     pub(crate) element: DataType,
     /// Its elements, the last axis running fastest.
     pub(crate) data: Data,
+    /// The scales of what was quantised, and along which axis they are.
+    pub(crate) scales: Option<(Vec<f64>, usize)>,
 }
 
 /// The elements of a constant.
@@ -65,7 +67,11 @@ impl Constant {
                 Some(raw) => elements(raw, |b| i64::from(i32::from_le_bytes(b))),
                 None => t.int32_data.iter().map(|v| i64::from(*v)).collect(),
             }),
-            DataType::BOOL => Data::Int(match raw {
+            DataType::INT8 => Data::Int(match raw {
+                Some(raw) => elements(raw, |[b]: [u8; 1]| i64::from(b as i8)), // CAST: the bits
+                None => t.int32_data.iter().map(|v| i64::from(*v)).collect(),
+            }),
+            DataType::UINT8 | DataType::BOOL => Data::Int(match raw {
                 Some(raw) => elements(raw, |[b]: [u8; 1]| i64::from(b)),
                 None => t.int32_data.iter().map(|v| i64::from(*v)).collect(),
             }),
@@ -80,6 +86,7 @@ impl Constant {
             dims,
             element: data_type,
             data,
+            scales: None,
         };
         if constant.len() != count {
             let have = constant.len();
@@ -101,6 +108,7 @@ impl Constant {
                 Data::Int(_) => DataType::INT64,
             },
             data,
+            scales: None,
         }
     }
 
@@ -122,6 +130,29 @@ impl Constant {
                     "tensor '{name}' has elements of type {have}, the values it meets have {element}"
                 ))
             }
+        }
+    }
+
+    /// The elements of a constant that must be single precision.
+    pub(crate) fn singles(&self) -> Result<&[f64], String> {
+        match &self.data {
+            Data::Float(v) if self.element == DataType::FLOAT => Ok(v),
+            _ => Err(format!(
+                "tensor '{}' has elements of type {} where FLOAT belongs",
+                self.name, self.element
+            )),
+        }
+    }
+
+    /// The same, all of which must be finite.
+    pub(crate) fn numbers(&self) -> Result<&[f64], String> {
+        let all = self.singles()?;
+        match all.iter().position(|v| !v.is_finite()) {
+            Some(i) => Err(format!(
+                "tensor '{}' has an element {i} that is no number",
+                self.name
+            )),
+            None => Ok(all),
         }
     }
 

@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 
 /// Scale and zero point of a tensor that was checked to have them.
 #[derive(Clone, Copy)]
-pub(super) struct Codes {
-    pub(super) scale: f32,
-    pub(super) zero: i32,
+pub(crate) struct Codes {
+    pub(crate) scale: f32,
+    pub(crate) zero: i32,
 }
 
 impl Codes {
@@ -65,7 +65,7 @@ pub(super) fn pair(kind: &Kind, a: Codes, b: Codes, y: Codes) -> Result<Vec<Mult
 }
 
 /// The multiplier of a mean of so many rows, which divides by their number.
-pub(super) fn mean(x: Codes, y: Codes, rows: usize) -> Result<Multiplier> {
+pub(crate) fn mean(x: Codes, y: Codes, rows: usize) -> Result<Multiplier> {
     let Multiplier { mult, shift } = found(scales::rescale(x.scale, y.scale))?;
     let whole = i32::try_from(rows.ilog2()).unwrap_or(31);
     let bits = whole.min(31 - shift);

@@ -14,10 +14,10 @@ use neural_core::nnm::{DType, OpKind, NONE};
 
 use super::codes::{self, Codes};
 use super::graph::{self, list, Graph, Kind, Op, Tensor, Window};
-use super::net::Net;
 use super::read::label;
 use super::scales::Activation;
 use crate::error::{Error, Result};
+use crate::net::Net;
 
 /// The most inputs of a concatenation of the engine.
 const PARTS: usize = 4;

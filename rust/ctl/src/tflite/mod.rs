@@ -5,13 +5,12 @@
 //! A file is a FlatBuffer. `flat` reads that format, `read` makes tensors and their wiring of it,
 //! `ops` checks each operator against its tensors, `scales` derives the integers that the int8
 //! operators compute with. `convert` makes a model file of a graph, with `codes` for what of it is
-//! numbers and `net` for what is being made.
+//! numbers.
 
-mod codes;
+pub(crate) mod codes;
 mod convert;
 mod flat;
 pub mod graph;
-mod net;
 mod ops;
 mod read;
 pub mod scales;
