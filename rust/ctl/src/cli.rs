@@ -56,7 +56,7 @@ GRU. The batch is 1. A network takes and gives numbers in the order of the graph
 
 Networks of floats become networks of 8-bit codes with --type i8 and --samples: the ranges of all values
 are taken from the samples as --range says, weights get a scale for each output, and what is lost is
-reported layer by layer.
+reported layer by layer. With --type i16 they become 16-bit codes, for small networks of dense layers.
 
 Taken from TFLite, int8 or float32: fully connected and convolutional layers, pools, add, sub, mul,
 mean, concatenation, pad, reshape, transpose, softmax and activations. A network of int8 computes the
@@ -190,6 +190,8 @@ pub enum Element {
     F32,
     /// 8-bit codes
     I8,
+    /// 16-bit codes, dense layers, sums and products only
+    I16,
 }
 
 /// How ranges are found.
@@ -221,10 +223,10 @@ pub struct Convert {
     /// The type of the elements; without it, the one that the file suggests
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     pub element: Option<Element>,
-    /// Samples to measure the error of q16 and i8 on, and to find the ranges of i8, in CSV or .npy
+    /// Samples to measure the error on, and to find the ranges of i8 and i16, in CSV or .npy
     #[arg(long, value_name = "FILE")]
     pub samples: Option<PathBuf>,
-    /// How the ranges of i8 are found
+    /// How the ranges of i8 and i16 are found
     #[arg(long, value_enum, default_value = "minmax", value_name = "METHOD")]
     pub range: Range,
     /// What share of the numbers a range has, in percent; with --range percentile

@@ -9,7 +9,7 @@ use crate::engine::{self, Engine};
 use crate::error::{Error, Result};
 use crate::layers::{Act, Layer, Network};
 use crate::onnx::{self, Onnx};
-use crate::quantise::{self, Method, Quantised, Source};
+use crate::quantise::{self, Bits, Method, Quantised, Source};
 use crate::table::{argmax, from_q16, to_q16, Table, MAX, MIN, SCALE};
 
 /// A sum of absolute differences.
@@ -76,6 +76,8 @@ pub struct Calibration {
     pub samples: Option<Table>,
     /// From the values on them to ranges.
     pub method: Method,
+    /// The size of codes.
+    pub bits: Bits,
 }
 
 /// Converts an ONNX graph to a model file of single precision.
@@ -109,7 +111,7 @@ fn codes(source: Source<'_>, name: &str, how: &Calibration) -> Result<Quantised>
         Some(table) => Some(table.clone().with_cols(columns, "the network")?),
         None => None,
     };
-    quantise::quantise(source, name, samples.as_ref(), how.method)
+    quantise::quantise(source, name, samples.as_ref(), how.method, how.bits)
 }
 
 /// Rounds a network to Q16.16 and writes its model file.

@@ -88,6 +88,18 @@ impl<'a> Net<'a> {
         Ok(self.add(tensor?, Cow::Borrowed(&[])))
     }
 
+    /// An activation of 16-bit codes.
+    pub(crate) fn short(&mut self, dims: &[usize], scale: f32) -> Result<u32> {
+        let tensor = Tensor::new(DType::I16, TensorKind::Activation, &sizes(dims)?);
+        Ok(self.add(tensor.with_scale(0, scale.to_bits()), Cow::Borrowed(&[])))
+    }
+
+    /// A constant of 16-bit codes.
+    pub(crate) fn shorts(&mut self, dims: &[usize], values: &[i16]) -> Result<u32> {
+        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.constant(DType::I16, dims, data)
+    }
+
     /// The sizes of a tensor.
     pub(crate) fn dims(&self, tensor: u32) -> Vec<usize> {
         let tensor = self.tensors.get(tensor as usize);
@@ -121,6 +133,13 @@ impl<'a> Net<'a> {
         self.ops.push(op);
         self.labels.push(self.label.clone());
         output
+    }
+
+    /// Gives the last operation an activation of Q16.16.
+    pub(crate) fn activate(&mut self, activation: Activation) {
+        if let Some(op) = self.ops.last_mut() {
+            op.activation = activation;
+        }
     }
 
     /// The operations, first to last.

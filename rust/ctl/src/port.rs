@@ -22,6 +22,11 @@ pub enum Elements {
         /// The code of 0.
         zero: i32,
     },
+    /// 16-bit codes: number = scale * code.
+    I16 {
+        /// What a step of the code is worth.
+        scale: f32,
+    },
     /// Floating point of 32 bits.
     F32,
 }
@@ -43,6 +48,9 @@ impl Port {
             DType::I8 => Elements::I8 {
                 scale: f32::from_bits(tensor.scale_bits),
                 zero: tensor.zero_point,
+            },
+            DType::I16 => Elements::I16 {
+                scale: f32::from_bits(tensor.scale_bits),
             },
             DType::F32 => Elements::F32,
             other => {
@@ -85,6 +93,7 @@ impl Port {
     pub fn bytes(&self) -> usize {
         match self.elements {
             Elements::I8 { .. } => self.count(),
+            Elements::I16 { .. } => self.count().saturating_mul(2),
             Elements::Q16 | Elements::F32 => self.count().saturating_mul(4),
         }
     }
@@ -101,6 +110,9 @@ impl Port {
         if let (Elements::I8 { scale, zero }, Some(map)) = (self.elements, value.as_object_mut()) {
             map.insert("scale".to_owned(), json!(scale));
             map.insert("zero_point".to_owned(), json!(zero));
+        }
+        if let (Elements::I16 { scale }, Some(map)) = (self.elements, value.as_object_mut()) {
+            map.insert("scale".to_owned(), json!(scale));
         }
         value
     }
@@ -122,6 +134,11 @@ impl Port {
                 let code = ((v as f32 / scale).round() as i32).saturating_add(zero);
                 (!v.is_nan()).then_some([code.clamp(-128, 127) as i8 as u8])
             }),
+            Elements::I16 { scale } => samples.map("no number", |v| {
+                // CAST: the nearest float32; limited to codes.
+                let code = (v as f32 / scale).round().clamp(-32768.0, 32767.0) as i16;
+                (!v.is_nan()).then_some(code.to_le_bytes())
+            }),
             // CAST: the nearest.
             Elements::F32 => samples.map("no number", |v| Some((v as f32).to_le_bytes())),
         }
@@ -141,6 +158,10 @@ impl Port {
                     codes.map(number).collect()
                 }
             }
+            Elements::I16 { scale } => {
+                let number = |code: i16| f64::from(scale * f32::from(code));
+                neural_core::int16::elements(bytes).map(number).collect()
+            }
             // CAST: the same bits.
             Elements::F32 => fixed::elements(bytes)
                 .map(|bits| f64::from(f32::from_bits(bits as u32)))
@@ -155,6 +176,7 @@ impl Elements {
         match self {
             Self::Q16 => DType::Q16.name(),
             Self::I8 { .. } => DType::I8.name(),
+            Self::I16 { .. } => DType::I16.name(),
             Self::F32 => DType::F32.name(),
         }
     }
@@ -163,6 +185,7 @@ impl Elements {
     pub fn codes(self) -> String {
         match self {
             Self::I8 { scale, zero } => format!(", scale {scale:.6e}, zero point {zero}"),
+            Self::I16 { scale } => format!(", scale {scale:.6e}"),
             _ => String::new(),
         }
     }
@@ -200,6 +223,20 @@ mod tests {
             .to_string();
         assert_eq!(e, "t.csv: row 1 (line 1), column 2: NaN is no number");
         assert_eq!(CODES.decode(&[253, 127], false), [0.0, 65.0]);
+    }
+
+    #[test]
+    fn numbers_become_16_bit_codes_and_saturate() {
+        let port = Port {
+            elements: Elements::I16 { scale: 0.25 },
+            ..CODES
+        };
+        let bytes = port
+            .encode(&table("0,0.26,-0.4,1e9,-1e9\n"), false)
+            .unwrap();
+        assert_eq!(bytes, [0, 0, 1, 0, 254, 255, 255, 127, 0, 128]);
+        assert_eq!(port.decode(&[4, 0, 254, 255], false), [1.0, -0.5]);
+        assert!(port.encode(&table("nan\n"), false).is_err());
     }
 
     #[test]

@@ -233,6 +233,12 @@ fn the_type_of_elements_is_that_of_the_file_or_the_one_that_is_asked_for() {
         assert_eq!(said["layers"].as_array().unwrap().len(), 3);
         assert!(said["layers"][0]["error"]["sqnr_db"].as_f64().unwrap() > 30.0);
     }
+    let (dtype, said) = convert("digits.onnx", &["--type", "i16", "--samples", &samples]);
+    assert_eq!(dtype, "i16");
+    assert!(
+        said["end_to_end"]["outputs"]["sqnr_db"].as_f64().unwrap() > 70.0,
+        "{said}"
+    );
     let args = ["--type", "i8", "--samples", &samples];
     let done = run(&[
         &["convert", &vector("digits.onnx"), "-o", &output],
@@ -257,7 +263,7 @@ fn the_type_of_elements_is_that_of_the_file_or_the_one_that_is_asked_for() {
         (
             &["convert", &onnx, "--samples", &samples],
             2,
-            "goes with q16 and i8",
+            "goes with q16, i8 and i16",
         ),
         (
             &["convert", &onnx, "--type", "q16"],

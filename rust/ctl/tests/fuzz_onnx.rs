@@ -22,7 +22,7 @@ use neuralctl::convert::{convert, onnx_to_codes, onnx_to_floats, Calibration};
 use neuralctl::error::{Error, Result};
 use neuralctl::onnx::guard::canonical;
 use neuralctl::onnx::Onnx;
-use neuralctl::quantise::Method;
+use neuralctl::quantise::{Bits, Method};
 use neuralctl::table::Table;
 use rten_onnx::onnx::{Dimension, ModelProto};
 
@@ -323,7 +323,7 @@ fn watch() {
 }
 
 /// Converts a graph to floats, or to the codes that it has, or by two samples to others.
-fn as_graph(file: &[u8]) -> Result<Vec<u8>> {
+fn as_graph(file: &[u8], bits: Bits) -> Result<Vec<u8>> {
     let onnx = Onnx::new(file)?;
     let made = onnx_to_floats(&onnx, "net", None)?;
     let model = nnm::parse(&made, &Limits::default()).unwrap();
@@ -341,6 +341,7 @@ fn as_graph(file: &[u8]) -> Result<Vec<u8>> {
     let how = Calibration {
         samples,
         method: Method::Mse,
+        bits,
     };
     onnx_to_codes(&onnx, "net", None, &how).map(|made| made.file)
 }
@@ -378,7 +379,8 @@ fn mutated_files_are_converted_or_refused() {
             Ok(_) => taken += 1,
             Err(e) => one_line(e),
         }
-        match catch_unwind(|| as_graph(&file)) {
+        let bits = [Bits::Eight, Bits::Eight, Bits::Sixteen][(seed % 3) as usize];
+        match catch_unwind(|| as_graph(&file, bits)) {
             Ok(Ok(_)) => graphs += 1,
             Ok(Err(e)) => one_line(e),
             Err(_) => panic!("NEURAL_FUZZ_SEED={seed}: panicked"),

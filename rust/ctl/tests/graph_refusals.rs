@@ -8,7 +8,7 @@ mod common;
 use common::{bytes, floats, int, ints, model, node, value, with};
 use neuralctl::convert::{onnx_to_codes, onnx_to_floats, Calibration};
 use neuralctl::onnx::Onnx;
-use neuralctl::quantise::Method;
+use neuralctl::quantise::{Bits, Method};
 use neuralctl::table::Table;
 use rten_onnx::onnx::{
     AttributeProto, AttributeType, DataType, ModelProto, NodeProto, TensorProto,
@@ -24,6 +24,7 @@ fn codes(m: &ModelProto, samples: Option<&str>) -> String {
     let how = Calibration {
         samples: samples.map(|text| Table::parse("samples", text.as_bytes()).unwrap()),
         method: Method::MinMax,
+        bits: Bits::Eight,
     };
     let made = onnx_to_codes(&onnx, "net", None, &how);
     made.map_or_else(|e| e.to_string(), |_| String::new())

@@ -13,7 +13,7 @@ use neuralctl::convert::{onnx_to_codes, onnx_to_floats, Calibration};
 use neuralctl::engine::Engine;
 use neuralctl::onnx::{Made, Onnx};
 use neuralctl::port::Elements;
-use neuralctl::quantise::Method;
+use neuralctl::quantise::{Bits, Method};
 use neuralctl::reference::Reference;
 use neuralctl::table::Table;
 
@@ -152,6 +152,7 @@ fn quantised_graphs_give_the_codes_of_onnx_runtime() {
         let how = Calibration {
             samples: None,
             method: Method::MinMax,
+            bits: Bits::Eight,
         };
         let made = match onnx_to_codes(&onnx, "net", None, &how) {
             Ok(made) => made,

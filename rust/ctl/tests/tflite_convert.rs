@@ -19,7 +19,10 @@ use neural_core::init::SplitMix64;
 use neural_core::nnm::{self, DType, Limits, OpKind};
 use neural_core::plan::{self, Kernels, Scalar, Step};
 use neural_simd::{Features, Isa, NoSection, Set, Simd};
+use neuralctl::convert::{floats_to_codes, Calibration};
+use neuralctl::quantise::{Bits, Method};
 use neuralctl::reference::Reference;
+use neuralctl::table::Table;
 use neuralctl::tflite::graph::{self, Graph, Kind};
 use neuralctl::tflite::{convert, read};
 
@@ -285,6 +288,34 @@ fn floats_are_those_of_tensorflow_lite_micro_but_for_rounding() {
         }
     }
     assert!(compared > 500, "{compared}");
+}
+
+#[test]
+fn graphs_of_floats_are_quantised_by_samples() {
+    for path in files(&vectors(), ".gold") {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if !name.starts_with("float_") {
+            continue;
+        }
+        let file = fs::read(path.with_extension("tflite")).unwrap();
+        let graph = read(&file).unwrap();
+        let made = convert(&graph, graph.outputs[0], "test").unwrap();
+        let rows = Gold::read(&path).values().into_iter().map(|values| {
+            let row = floats(&values[&graph.inputs[0]]);
+            let row: Vec<String> = row.iter().map(f64::to_string).collect();
+            row.join(",") + "\n"
+        });
+        let text: String = rows.collect();
+        let how = Calibration {
+            samples: Some(Table::parse("samples", text.as_bytes()).unwrap()),
+            method: Method::MinMax,
+            bits: Bits::Eight,
+        };
+        let made = floats_to_codes(&made, "test", &how).unwrap();
+        let outputs = made.report.unwrap().outputs;
+        println!("{name}: {:.1} dB", outputs.sqnr());
+        assert!(outputs.sqnr() > 20.0, "{name}: {outputs:?}");
+    }
 }
 
 #[test]

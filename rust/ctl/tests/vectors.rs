@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use neuralctl::convert::{convert, onnx_to_codes, Calibration, Converted};
 use neuralctl::engine::Engine;
 use neuralctl::onnx::Onnx;
-use neuralctl::quantise::Method;
+use neuralctl::quantise::{Bits, Method};
 use neuralctl::table::{argmax, from_q16, Table};
 use serde_json::Value;
 
@@ -142,6 +142,7 @@ fn the_digits_network_keeps_its_accuracy_as_codes() {
         let how = Calibration {
             samples: Some(Table::read(&dir.join("digits_samples.csv")).unwrap()),
             method,
+            bits: Bits::Eight,
         };
         let made = onnx_to_codes(&onnx, "digits", None, &how).unwrap();
         let report = made.report.unwrap();
@@ -163,6 +164,78 @@ fn the_digits_network_keeps_its_accuracy_as_codes() {
         assert!(
             after + 2 >= before,
             "{method:?}: {after} right, {before} before"
+        );
+    }
+}
+
+#[test]
+fn dense_networks_of_16_bit_codes_are_near_onnx_runtime() {
+    let manifest = manifest();
+    let mut worst = 0f64;
+    for name in manifest["ok"].as_object().unwrap().keys() {
+        let at = |end: &str| vectors().join("onnx/ok").join(format!("{name}{end}"));
+        let onnx = Onnx::new(&fs::read(at(".onnx")).unwrap()).unwrap();
+        let input = Table::read(&at("_input.npy")).unwrap();
+        let want = Table::read(&at("_output.npy")).unwrap();
+        let how = Calibration {
+            samples: Some(input.clone()),
+            method: Method::MinMax,
+            bits: Bits::Sixteen,
+        };
+        let made = onnx_to_codes(&onnx, "net", None, &how);
+        let made = made.unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut engine = Engine::new(&made.file).unwrap();
+        assert_eq!(engine.input().elements.name(), "i16");
+        let codes = engine.input().encode(&input, false).unwrap();
+        let most = want.values.iter().fold(0f64, |m, v| m.max(v.abs()));
+        for (x, want) in codes.chunks(engine.input().bytes()).zip(want.iter()) {
+            let mut y = vec![0; engine.output().bytes()];
+            engine.run(x, &mut y).unwrap();
+            for (have, want) in engine.output().decode(&y, false).iter().zip(want) {
+                let off = (have - want).abs() / most;
+                assert!(off < 1e-3, "{name}: {have}, not {want}");
+                worst = worst.max(off);
+            }
+        }
+        assert!(made.report.unwrap().outputs.sqnr() > 55.0, "{name}");
+    }
+    println!("at most {worst:.1e} of the largest number");
+}
+
+#[test]
+fn sums_products_and_moves_have_16_bit_codes() {
+    let dir = vectors().join("onnx_float");
+    for name in [
+        "add_all",
+        "mul_columns",
+        "transpose_matmul",
+        "matmul_rows",
+        "flatten_plain",
+    ] {
+        let at = |end: &str| dir.join(format!("{name}{end}"));
+        let onnx = Onnx::new(&fs::read(at(".onnx")).unwrap()).unwrap();
+        let how = Calibration {
+            samples: Some(Table::read(&at("_input.npy")).unwrap()),
+            method: Method::MinMax,
+            bits: Bits::Sixteen,
+        };
+        let made = onnx_to_codes(&onnx, "net", None, &how);
+        if name == "flatten_plain" {
+            let line = made.unwrap_err().to_string();
+            assert!(
+                line.contains("(Conv): kind: 'conv_2d' has no counterpart in i16"),
+                "{line}"
+            );
+            continue;
+        }
+        let report = made
+            .unwrap_or_else(|e| panic!("{name}: {e}"))
+            .report
+            .unwrap();
+        assert!(
+            report.outputs.sqnr() > 80.0,
+            "{name}: {}",
+            report.outputs.sqnr()
         );
     }
 }

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use neuralctl::convert::{convert, onnx_to_codes, onnx_to_floats, Calibration};
 use neuralctl::error::Result;
 use neuralctl::onnx::Onnx;
-use neuralctl::quantise::Method;
+use neuralctl::quantise::{Bits, Method};
 
 fn one_line<T>(done: Result<T>) {
     if let Err(e) = done {
@@ -24,6 +24,7 @@ fuzz_target!(|data: &[u8]| {
     let how = Calibration {
         samples: None,
         method: Method::MinMax,
+        bits: Bits::Eight,
     };
     one_line(onnx_to_codes(&onnx, "net", None, &how));
 });

@@ -11,7 +11,7 @@ use crate::convert::{onnx_to_codes, onnx_to_floats, Calibration};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::onnx::Onnx;
-use crate::quantise::{Layer, Loss, Method, Quantised, Report};
+use crate::quantise::{Bits, Layer, Loss, Method, Quantised, Report};
 use crate::table::Table;
 use crate::{atomic, cli, out};
 
@@ -21,14 +21,19 @@ pub(super) fn type_name(element: cli::Element) -> &'static str {
         cli::Element::Q16 => "q16",
         cli::Element::F32 => "f32",
         cli::Element::I8 => "i8",
+        cli::Element::I16 => "i16",
     }
 }
 
-/// Samples and how to use them.
-pub(super) fn calibration(args: &cli::Convert) -> Result<Calibration> {
+/// Samples and how to use them for codes of a type.
+pub(super) fn calibration(args: &cli::Convert, element: cli::Element) -> Result<Calibration> {
     let samples = args.samples.as_deref().map(Table::read).transpose()?;
     Ok(Calibration {
         samples,
+        bits: match element {
+            cli::Element::I16 => Bits::Sixteen,
+            _ => Bits::Eight,
+        },
         method: match args.range {
             cli::Range::Minmax => Method::MinMax,
             cli::Range::Percentile => Method::Percentile(args.percentile),
@@ -38,13 +43,18 @@ pub(super) fn calibration(args: &cli::Convert) -> Result<Calibration> {
 }
 
 /// Converts an ONNX file to a network of floats or of codes.
-pub(super) fn onnx(args: &cli::Convert, onnx: &Onnx, codes: bool, name: &str) -> Result<Quantised> {
+pub(super) fn onnx(
+    args: &cli::Convert,
+    onnx: &Onnx,
+    element: cli::Element,
+    name: &str,
+) -> Result<Quantised> {
     let output = args.output_name.as_deref();
-    if codes {
-        return onnx_to_codes(onnx, name, output, &calibration(args)?);
+    if element != cli::Element::F32 {
+        return onnx_to_codes(onnx, name, output, &calibration(args, element)?);
     }
     if args.samples.is_some() {
-        return Err(Error::usage("--samples", "goes with q16 and i8"));
+        return Err(Error::usage("--samples", "goes with q16, i8 and i16"));
     }
     let file = onnx_to_floats(onnx, name, output)?;
     Ok(Quantised { file, report: None })

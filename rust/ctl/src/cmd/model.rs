@@ -54,8 +54,7 @@ pub(super) fn convert(args: &cli::Convert, out: &mut dyn Write) -> Result<()> {
         (None, Made::Codes) => cli::Element::I8,
     };
     if suggested != cli::Element::Q16 {
-        let codes = suggested == cli::Element::I8;
-        let made = super::made::onnx(args, &onnx, codes, &name).map_err(within)?;
+        let made = super::made::onnx(args, &onnx, suggested, &name).map_err(within)?;
         return super::made::finish(args, &made, &path, out);
     }
     let network = onnx.layers(output).map_err(within)?;
@@ -296,6 +295,7 @@ fn operations(engine: &Engine, bytes: usize, as_json: bool, out: &mut dyn Write)
             let inputs: Vec<String> = op.inputs.iter().map(Port::outline).collect();
             let (scale, zero) = match op.output.elements {
                 Elements::I8 { scale, zero } => (format!("{scale:.6e}"), zero.to_string()),
+                Elements::I16 { scale } => (format!("{scale:.6e}"), "0".to_owned()),
                 _ => (String::new(), String::new()),
             };
             vec![

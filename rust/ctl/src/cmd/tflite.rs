@@ -30,8 +30,9 @@ pub(super) fn convert(args: &cli::Convert, bytes: &[u8], name: &str) -> Result<Q
     let file = crate::tflite::convert(&graph, output, name)?;
     let engine = Engine::new(&file)?;
     match (args.element, engine.input().elements) {
-        (Some(cli::Element::I8), Elements::F32) => {
-            crate::convert::floats_to_codes(&file, name, &super::made::calibration(args)?)
+        (Some(element @ (cli::Element::I8 | cli::Element::I16)), Elements::F32) => {
+            let how = super::made::calibration(args, element)?;
+            crate::convert::floats_to_codes(&file, name, &how)
         }
         (Some(wanted), has) if has.name() != super::made::type_name(wanted) => {
             let why = format!("cannot be made of a graph of {}", has.name());
@@ -39,7 +40,7 @@ pub(super) fn convert(args: &cli::Convert, bytes: &[u8], name: &str) -> Result<Q
         }
         _ if args.samples.is_some() => Err(Error::usage(
             "--samples",
-            "goes with ONNX, and with --type i8 of floats",
+            "goes with ONNX, and with --type i8 or i16 of floats",
         )),
         _ => Ok(Quantised { file, report: None }),
     }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From a network of single precision to one of 8-bit codes, after training, and what is lost.
+//! From a network of single precision to one of codes, after training, and what is lost.
 //!
 //! Each tensor that is computed gets a scale and a zero point: those that the file brought along, or
 //! those of the range that it has on samples (`range`). Weights get a scale for each output. `lower`
 //! makes the operations on codes of those on floats.
 
 mod lower;
+mod lower16;
 mod range;
 
 use std::collections::HashMap;
@@ -41,6 +42,15 @@ impl Codes {
     pub fn number(self, code: i32) -> f64 {
         f64::from(self.scale) * f64::from(code - self.zero)
     }
+}
+
+/// The size of codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bits {
+    /// Scale and zero point.
+    Eight,
+    /// Only a scale.
+    Sixteen,
 }
 
 /// What is known of the codes of a network before any sample was seen.
@@ -176,17 +186,18 @@ pub(crate) fn quantise(
     name: &str,
     samples: Option<&Table>,
     method: Method,
+    bits: Bits,
 ) -> Result<Quantised> {
+    if bits == Bits::Sixteen {
+        return sixteen(source.compact(), name, samples, method);
+    }
     // Functions that codes do not have as limits stand alone.
     let source = lower::expand(source)?.compact();
     let file = source.net.file(name, source.input, source.output)?;
     let reference = Reference::new(&file)?;
     let mut codes = source.known.codes.clone();
     if codes.is_empty() {
-        let Some(samples) = samples else {
-            let why = "needs --samples to find the ranges of values, as the file has no scales";
-            return Err(Error::usage("--type i8", why));
-        };
+        let samples = samples.ok_or_else(|| needed("--type i8"))?;
         codes = calibrate(&source, &reference, samples, method)?;
     }
     lower::spread(&source, &mut codes)?;
@@ -201,13 +212,36 @@ pub(crate) fn quantise(
     Ok(Quantised { file, report })
 }
 
-/// The codes of all tensors by the numbers that samples give.
-fn calibrate(
+fn needed(option: &str) -> Error {
+    let why = "needs --samples to find the ranges of values, as the file has no scales";
+    Error::usage(option, why)
+}
+
+/// Makes a network of 16-bit codes.
+fn sixteen(
+    source: Source<'_>,
+    name: &str,
+    samples: Option<&Table>,
+    method: Method,
+) -> Result<Quantised> {
+    let reference = Reference::new(&source.net.file(name, source.input, source.output)?)?;
+    let samples = samples.ok_or_else(|| needed("--type i16"))?;
+    let seen = seen(&source, &reference, samples, method)?;
+    let scales: Vec<f32> = seen.iter().map(|s| s.short(method)).collect();
+    let lowered = lower16::lower(&source, &scales)?;
+    let file = lowered.net.file(name, lowered.input, lowered.output)?;
+    Engine::new(&file)?;
+    let report = Some(report(&lowered, &file, &reference, samples)?);
+    Ok(Quantised { file, report })
+}
+
+/// The numbers of all tensors on samples.
+fn seen(
     source: &Source<'_>,
     reference: &Reference,
     samples: &Table,
     method: Method,
-) -> Result<HashMap<u32, Codes>> {
+) -> Result<Vec<range::Seen>> {
     let mut seen = vec![range::Seen::default(); source.net.tensors()];
     let mut round = |take: fn(&mut range::Seen, &[f64])| -> Result<()> {
         for row in samples.iter() {
@@ -223,6 +257,17 @@ fn calibrate(
     if method != Method::MinMax {
         round(range::Seen::count)?;
     }
+    Ok(seen)
+}
+
+/// The codes of all tensors by the numbers that samples give.
+fn calibrate(
+    source: &Source<'_>,
+    reference: &Reference,
+    samples: &Table,
+    method: Method,
+) -> Result<HashMap<u32, Codes>> {
+    let seen = seen(source, reference, samples, method)?;
     let mut codes = HashMap::new();
     let of = |tensor: u32| seen.get(tensor as usize).map(|s| s.codes(method));
     codes.extend(of(source.input).map(|c| (source.input, c)));

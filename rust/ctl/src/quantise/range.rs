@@ -63,6 +63,16 @@ impl Seen {
         used.map(move |(i, n)| (middle(i), *n))
     }
 
+    /// The scale of 16-bit codes.
+    pub(super) fn short(&self, method: Method) -> f32 {
+        // Steps of 8 bits tell where the ends are.
+        let codes = match method {
+            Method::MinMax => return short(self.max.max(-self.min)),
+            _ => self.codes(method),
+        };
+        short(codes.number(127).max(-codes.number(-128)))
+    }
+
     /// Scale and zero point.
     pub(super) fn codes(&self, method: Method) -> Codes {
         let whole = (self.min, self.max);
@@ -108,6 +118,15 @@ impl Seen {
         };
         codes(min, max)
     }
+}
+
+/// The scale of 16-bit codes up to a number.
+pub(super) fn short(most: f64) -> f32 {
+    if most < 1e-30 {
+        return 1.0;
+    }
+    // CAST: the nearest.
+    ((most / 32767.0) as f32).clamp(f32::MIN_POSITIVE, f32::MAX)
 }
 
 /// The codes of a range, which has 0 in it or is widened to have it.
