@@ -45,9 +45,11 @@ COLD_CALLS = 25
 FLOAT_ISAS = ("avx2", "avx512")
 #: What several threads are timed with, for so many milliseconds a round.
 THREADED, THREADED_MS = (("64-128-8", "i8", 1), ("dense 1024", "i8", 32), ("transformer", "f32", 1)), 50
+#: Engines with 8-bit weights whose inputs and outputs are floats.
+FLOATS_OUT = ("onnxruntime", "ggml")
 #: The file that an engine reads, and the types that it takes.
-FILE = {"neural": "nnm", "onnxruntime": "onnx", "litert": "tflite", "tflm": "tflite"}
-TYPES = {"openblas": ("f32",), "libxsmm": ("f32",)}
+FILE = {"neural": "nnm", "onnxruntime": "onnx", "litert": "tflite", "tflm": "tflite", "tract": "onnx"}
+TYPES = {"openblas": ("f32",), "libxsmm": ("f32",), "tract": ("f32",)}
 
 Answers = dict[str, list[float]]
 Runs = dict[str, list["Engine"]]
@@ -135,7 +137,7 @@ class Checker:
     def compare(self, item: Item, engine: Engine, got: list[float], base: list[float], to: str) -> None:
         """Ends the program if it is too far from the others."""
         size = max(map(abs, base), default=0.0) or 1.0
-        if item.dtype == "i8" and engine.kind == "onnxruntime":
+        if item.dtype == "i8" and engine.kind in FLOATS_OUT:
             real = [item.out_scale * (code - item.out_zero) for code in base]
             off, bound = apart(real, got), CODES_BOUND * 255 * item.out_scale
         elif item.dtype == "i8":

@@ -110,8 +110,15 @@ GOALS: dict[tuple[str, str, int], float] = {
 }
 #: The goal for a time, in ns an inference.
 TIMES = {("64-128-8", "i8", 32): 31.0}
-#: Works of which vector code is to be that many times as fast as scalar code.
+#: Works of which vector code is to be so many times as fast as scalar code of the same type, or else in Q16.16.
 OVER_SCALAR = 10.0
+VECTOR_WORKS = (
+    ("dense 256", "i8", 32),
+    ("dense 256", "f32", 32),
+    ("64x64x64", "f32", 64),
+    ("LSTM 64+128", "i8", 1),
+    ("cosine 256x64", "f32", 1),
+)
 
 
 class Writer:

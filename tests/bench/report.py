@@ -158,7 +158,7 @@ def peers(results: Results) -> str:
 
 def scalar(results: Results) -> str:
     """Vector code beside scalar code of the same type, and beside Q16.16."""
-    rows = []
+    rows, goals = [], []
     for item in results.group("main"):
         vector = results.best(item, [isa for isa in results.isas if isa != "scalar"])
         if item.dtype == "q16" or vector is None:
@@ -167,7 +167,11 @@ def scalar(results: Results) -> str:
         fixed = results.median(results.find(item.case, "q16", item.batch), "scalar")
         cells = [f"{ns(t)}, {t / vector[0]:.1f}x" if t else "-" for t in (plain, fixed)]
         rows.append([item.label, item.dtype, f"{ns(vector[0])} {vector[1]}", *cells])
-    return grid(["work", "type", "vector code", "scalar, same type", "scalar, q16"], rows)
+        if (item.case, item.dtype, item.batch) in models.VECTOR_WORKS:
+            slow = plain or fixed
+            goals.append(f"{item.label}, {item.dtype}: {f'{slow / vector[0]:.1f}' if slow else '-'}")
+    said = f"The goal is {models.OVER_SCALAR:g} times the speed of scalar code: {'; '.join(goals)}."
+    return f"{grid(['work', 'type', 'vector code', 'scalar, same type', 'scalar, q16'], rows)}\n\n{said}"
 
 
 def cold(results: Results) -> str:

@@ -104,13 +104,22 @@ library() {
 }
 blas=$(find "$venv" -name 'libscipy_openblas64_.so')
 dnnl=$venv/lib/libdnnl.so
+ggml=$(find "$venv" -type d -name libggml)
 usr=$debs/usr
 lib=$usr/lib/x86_64-linux-gnu
 xnnpack=$(find "$debs" -name 'libxnnpack0_*.deb' -exec dpkg-deb -f {} Version \;)
 library OpenBLAS "$blas"
 library oneDNN "$dnnl" "-I$venv/include" "$dnnl"
 library LIBXSMM - "-I$usr/include" "$usr/lib/libxsmm.a" "$usr/lib/libxsmmnoblas.a" -lpthread
+library ggml - "-I$ggml/include" "$ggml/lib64/libggml-cpu.so" "$ggml/lib64/libggml-base.so" "-Wl,-rpath,$ggml/lib64"
 library XNNPACK "XNNPACK of Debian, $xnnpack" "-I$usr/include" "$lib/libXNNPACK.so.0" "-Wl,-rpath-link,$lib"
+
+# tract needs a newer compiler than Debian has: that of this machine.
+if (cd "$here/tract" && cargo build --quiet --release --locked --target-dir "$work/tract") 2>"$work/tract.log"; then
+	options+=(--library tract "$work/tract/release/bench-tract" -)
+else
+	options+=(--said "skipped: tract: $(grep -m 1 error "$work/tract.log" || tail -n 1 "$work/tract.log")")
+fi
 
 # OpenBLAS takes CPUs that it does not know for old ones.
 if grep -qw avx512_vnni /proc/cpuinfo; then
