@@ -384,7 +384,8 @@ pub struct LstmStep<'a> {
     pub scales: LstmScales,
 }
 
-/// Dense layers of one position each, the second of which reads what the first gives, and so on.
+/// Dense layers of one position each, the second of which reads what the first gives, and so on; some of
+/// them with a function of their results, as a table.
 #[derive(Debug)]
 pub struct Chain<'a> {
     /// A [`ChainLayer`] for each layer.
@@ -425,11 +426,16 @@ pub struct ChainLayer {
     pub min: i32,
     /// Greatest code, biased.
     pub max: i32,
+    /// Offset of 256 codes, one of which each result is replaced by, or [`ChainLayer::NONE`].
+    pub table: u32,
     /// 0.
-    pub reserved: [i32; 7],
+    pub reserved: [i32; 6],
 }
 
 impl ChainLayer {
+    /// No table.
+    pub const NONE: u32 = u32::MAX;
+
     /// Bytes of a layer.
     pub const BYTES: usize = 64;
 
@@ -437,7 +443,7 @@ impl ChainLayer {
     pub(crate) fn fields(&self) -> [i32; 16] {
         // CAST: the same bits.
         let bits = |n: u32| n as i32;
-        let [r0, r1, r2, r3, r4, r5, r6] = self.reserved;
+        let [r0, r1, r2, r3, r4, r5] = self.reserved;
         [
             bits(self.k),
             bits(self.n),
@@ -448,13 +454,13 @@ impl ChainLayer {
             self.zero,
             self.min,
             self.max,
+            bits(self.table),
             r0,
             r1,
             r2,
             r3,
             r4,
             r5,
-            r6,
         ]
     }
 
@@ -474,7 +480,8 @@ impl ChainLayer {
             zero: next()?,
             min: next()?,
             max: next()?,
-            reserved: [0; 7],
+            table: bits(next())?,
+            reserved: [0; 6],
         })
     }
 }

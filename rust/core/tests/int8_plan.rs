@@ -263,6 +263,7 @@ fn tiles_of_any_size_give_the_same_bytes_and_are_not_larger_than_they_may_be() {
 struct Chains {
     calls: Cell<u32>,
     layers: Cell<usize>,
+    tables: Cell<usize>,
 }
 
 impl Kernels for Chains {
@@ -306,6 +307,12 @@ impl Kernels for Chains {
                 },
             });
             (x, y) = (y, x);
+            if layer.table != ChainLayer::NONE {
+                self.tables.set(self.tables.get() + 1);
+                let table = part(layer.table).first_chunk().unwrap();
+                Scalar.lut_i8(table, &x[..n], &mut y[..n]);
+                (x, y) = (y, x);
+            }
         }
         assert_eq!(args.y.len(), n);
         if args.flip {
@@ -327,6 +334,7 @@ fn chains_give_what_their_layers_give() {
     let kernels = Chains {
         calls: Cell::new(0),
         layers: Cell::new(0),
+        tables: Cell::new(0),
     };
     let nets = 1000;
     for i in 0..nets {
@@ -343,4 +351,5 @@ fn chains_give_what_their_layers_give() {
     }
     assert!(kernels.calls.get() > nets / 3, "{}", kernels.calls.get());
     assert!(kernels.layers.get() > 1000, "{}", kernels.layers.get());
+    assert!(kernels.tables.get() > 200, "{}", kernels.tables.get());
 }

@@ -107,8 +107,10 @@ pub(crate) struct ChainLayer {
     pub(crate) min: i32,
     /// Greatest code.
     pub(crate) max: i32,
+    /// Offset of the table of a function of the results, `u32::MAX` for none.
+    pub(crate) table: u32,
     /// Nothing.
-    pub(crate) reserved: [i32; 7],
+    pub(crate) reserved: [i32; 6],
 }
 
 /// `int8::Chain`.

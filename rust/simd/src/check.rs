@@ -700,7 +700,7 @@ pub(crate) fn lstm_cell(
     done.then_some(h == expected && cell == cell_expected)
 }
 
-/// Whether `run` gives the same bytes as layers by `int8::gemm`; `sizes` are those of the inputs and of
+/// Whether `run` gives the same bytes as layers by `int8::gemm` and tables; `sizes` are those of the inputs and of
 /// the results of all layers.
 pub(crate) fn chain(
     random: &mut Random,
@@ -717,6 +717,7 @@ pub(crate) fn chain(
             4 * rows,
             4 * rows,
             4 * rows,
+            256,
         ]
     };
     let bytes = |pair: &[usize]| -> usize { parts(pair[0], pair[1]).into_iter().sum() };
@@ -753,14 +754,22 @@ pub(crate) fn chain(
         at += layer.len();
         let (w, lists) = layer.split_at_mut(w_bytes);
         let (bias, lists) = lists.split_at_mut(list);
-        let (mult, shift) = lists.split_at_mut(list);
+        let (mult, lists) = lists.split_at_mut(list);
+        let (shift, table) = lists.split_at_mut(list);
+        random.fill(table);
         codes(random, kind, &mut [], w);
         clear_padding(w, n, 1, k);
         biases(random, kind, bias);
         scales(random, kind, 14 + k.ilog2() / 2, mult, shift);
         let (zero, min, max) = limits(random);
         let sizes = [k, n].into_iter().chain(starts).map(|n| n as i32);
-        let fields = sizes.chain([zero, min, max]).chain([0; 7]);
+        let with_table = random.below(2) == 1;
+        let place_of_table = match with_table {
+            true => (at - 256) as i32,
+            false => -1,
+        };
+        let numbers = [zero, min, max, place_of_table];
+        let fields = sizes.chain(numbers).chain([0; 6]);
         for (to, field) in place.chunks_exact_mut(4).zip(fields) {
             to.copy_from_slice(&field.to_le_bytes());
         }
@@ -786,6 +795,11 @@ pub(crate) fn chain(
                 max,
             },
         });
+        if with_table {
+            for code in b.iter_mut().take(n) {
+                *code = table[usize::from(*code)];
+            }
+        }
         core::mem::swap(&mut a, &mut b);
     }
     for (expected, code) in expected.iter_mut().zip(&*a) {

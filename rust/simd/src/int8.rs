@@ -12,6 +12,9 @@ use crate::{args, call, Isa, Set};
 /// Bytes of a bias, a multiplier, a shift, an offset.
 const WORD: usize = 4;
 
+/// Codes of a table.
+const TABLE: usize = 256;
+
 /// The only offset of a patch that is in one piece.
 const ZERO: &[u8] = &[0; WORD];
 
@@ -249,6 +252,11 @@ pub(crate) fn chain(chain: &mut Chain<'_>) -> Option<args::ChainI8> {
             .checked_add(list)?
             .max(size(layer.w).checked_add(packed)?)
             <= weights;
+        let table = match layer.table {
+            ChainLayer::NONE => 0,
+            at => size(at).checked_add(TABLE)?,
+        };
+        let inside = inside && table <= weights;
         if k != read || k > room || n == 0 || n > room || !inside {
             return None;
         }

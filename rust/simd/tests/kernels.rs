@@ -101,7 +101,11 @@ fn random_graphs_give_what_scalar_code_gives() {
     let mut rng = Rng::new();
     let (mut done, mut opened) = (0, 0);
     for _ in 0..500 {
-        let loaded = Loaded::new(&random::random(&mut rng, 8).file());
+        let net = match rng.below(3) {
+            0 => random::chain(&mut rng),
+            _ => random::random(&mut rng, 8),
+        };
+        let loaded = Loaded::new(&net.file());
         let (operations, sections) = compare(&mut rng, &loaded);
         done += operations;
         opened += sections;

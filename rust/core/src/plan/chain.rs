@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dense layers of codes one after the other, as one call of [`Kernels`].
+//! Dense layers of codes one after the other, and functions of their results, as one call of [`Kernels`].
 //!
 //! Small networks are mostly such chains, and for them the way from step to step takes longer than the
 //! arithmetic. So what a layer needs is written down once, behind the packed weights, in a form that
@@ -23,6 +23,8 @@ pub(super) struct Chain {
     /// How many steps, 0 for no chain: the copy of the input, the layers, and the copy of the output
     /// if the last layer gives it.
     pub(super) steps: usize,
+    /// Whether the last of them copies the output.
+    to_output: bool,
     /// Where the layers are written down in the packed weights.
     layers: usize,
     count: usize,
@@ -37,14 +39,15 @@ impl Chain {
     pub(super) fn find(steps: &[Step], plan: &mut Plan) -> Option<Self> {
         let layers = layers(steps).take(MAX_LAYERS);
         let count = layers.clone().count();
+        let done = layers.clone().last()?.1;
         let starts = matches!(
             steps.first().map(|step| &step.work),
             Some(Work::Int8(Int8::Flip))
         );
-        if !starts || count == 0 {
+        if !starts {
             return None;
         }
-        let widest = layers.fold(0, |bytes, layer| bytes.max(layer.k).max(layer.n));
+        let widest = layers.fold(0, |bytes, (layer, _)| bytes.max(layer.k).max(layer.n));
         // CAST: widens.
         let width = Int8::stride(widest as usize)?;
         let at = plan.weight_bytes;
@@ -52,20 +55,19 @@ impl Chain {
         plan.weight_bytes = at.checked_add(aligned(bytes)?)?;
         let temp = plan.scratch_bytes;
         plan.scratch_bytes = temp.checked_add(width.checked_mul(2)?)?;
-        let done = count.checked_add(1)?;
         let last = steps.get(done).map(|step| &step.work);
         let to_output = done.checked_add(1) == Some(steps.len())
             && matches!(last, Some(Work::Int8(Int8::Flip)));
         Some(Chain {
             steps: done.checked_add(usize::from(to_output))?,
+            to_output,
             layers: at,
             count,
             temp,
             width,
             macs: steps
                 .iter()
-                .skip(1)
-                .take(count)
+                .take(done)
                 .fold(0, |macs, step| macs.saturating_add(step.macs)),
         })
     }
@@ -76,7 +78,7 @@ impl Chain {
         let places = dst
             .get_mut(self.layers..)?
             .chunks_exact_mut(ChainLayer::BYTES);
-        for (layer, place) in layers.zip(places) {
+        for ((layer, _), place) in layers.zip(places) {
             for (to, field) in place.chunks_exact_mut(ELEMENT_BYTES).zip(layer.fields()) {
                 fixed::store(to, field);
             }
@@ -101,11 +103,10 @@ impl Chain {
         let (tensors, temp) = scratch.split_at_mut_checked(self.temp)?;
         let bytes = self.count.wrapping_mul(ChainLayer::BYTES);
         let layers = weights.get(self.layers..)?.get(..bytes)?;
-        let to_output = self.steps > self.count.wrapping_add(1);
-        let y = if to_output {
+        let y = if self.to_output {
             output
         } else {
-            let last = &steps.get(self.count)?.write;
+            let last = &steps.get(self.steps.checked_sub(1)?)?.write;
             let Region::Scratch(at) = last.region else {
                 return None;
             };
@@ -117,7 +118,7 @@ impl Chain {
                 weights,
                 x: input,
                 y,
-                flip: to_output,
+                flip: self.to_output,
                 temp,
                 width: self.width,
             })
@@ -126,20 +127,31 @@ impl Chain {
 }
 
 /// The layers of the longest chain at the beginning: dense layers of one position, each of which reads
-/// what the step before it writes, which nothing else reads.
-fn layers(steps: &[Step]) -> impl Iterator<Item = ChainLayer> + Clone + '_ {
-    let pairs = steps.iter().zip(steps.iter().skip(1)).zip(1u32..);
-    pairs.map_while(|((before, step), i)| {
-        let [from, ..] = step.reads;
-        match &step.work {
-            Work::Int8(Int8::Products(products))
-                if from == before.write && before.last_use == i =>
-            {
-                let layer = products.chain_layer();
-                // A window may leave out what is at the end of an image.
-                layer.filter(|layer| layer.k == step.inputs)
-            }
-            _ => None,
+/// what the step before it writes, which nothing else reads; and how many steps are done then.
+fn layers(steps: &[Step]) -> impl Iterator<Item = (ChainLayer, usize)> + Clone + '_ {
+    let mut done = 1usize;
+    core::iter::from_fn(move || {
+        let step = follower(steps, done)?;
+        let Work::Int8(Int8::Products(products)) = &step.work else {
+            return None;
+        };
+        // A window may leave out what is at the end of an image.
+        let mut layer = products
+            .chain_layer()
+            .filter(|layer| layer.k == step.inputs)?;
+        done = done.checked_add(1)?;
+        if let Some(Work::Int8(Int8::Lut(part))) = follower(steps, done).map(|step| &step.work) {
+            layer.table = u32::try_from(part.at).ok()?;
+            done = done.checked_add(1)?;
         }
+        Some((layer, done))
     })
+}
+
+/// The step at `index`, if it is the only one that reads what the step before it writes.
+fn follower(steps: &[Step], index: usize) -> Option<&Step> {
+    let (before, step) = (steps.get(index.checked_sub(1)?)?, steps.get(index)?);
+    let [from, ..] = step.reads;
+    // CAST: widens.
+    (from == before.write && before.last_use as usize == index).then_some(step)
 }

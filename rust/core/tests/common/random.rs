@@ -390,7 +390,7 @@ pub(crate) fn random(rng: &mut Rng, most: u64) -> Codes {
     net
 }
 
-/// Dense layers one after the other, sometimes with something else behind them; sometimes what is in
+/// Dense layers one after the other, some with a table, sometimes with something else behind them; sometimes what is in
 /// between is read again, or is the output.
 pub(crate) fn chain(rng: &mut Rng) -> Codes {
     let mut net = Codes::new(&[1 + rng.below(100) as u32], zero(rng));
@@ -402,6 +402,10 @@ pub(crate) fn chain(rng: &mut Rng) -> Codes {
             _ => newest,
         };
         results.extend(add(rng, &mut net, OpKind::Dense, x));
+        if rng.below(4) == 0 {
+            let x = *results.last().unwrap();
+            results.extend(add(rng, &mut net, OpKind::Lut, x));
+        }
     }
     if rng.below(3) == 0 {
         let kind = rng.pick(&[OpKind::Mul, OpKind::Lut, OpKind::Concat]);

@@ -563,8 +563,13 @@ impl Codes for Wide {
         fn bytes(x: u8) -> __m512i = _mm512_set1_epi8(i8::from_ne_bytes([x]));
         fn load_bytes(p: *const u8, len: usize) -> __m512i =
             _mm512_maskz_loadu_epi8(head(len), p.cast());
-        fn store_bytes(x: __m512i, y: *mut u8, len: usize) -> () =
-            _mm512_mask_storeu_epi8(y.cast(), head(len), x);
+        fn store_bytes(x: __m512i, y: *mut u8, len: usize) -> () = {
+            if len >= 64 {
+                _mm512_storeu_si512(y.cast(), x);
+            } else {
+                _mm512_mask_storeu_epi8(y.cast(), head(len), x);
+            }
+        };
         fn repeat(p: *const u8) -> __m512i = _mm512_broadcast_i32x4(_mm_loadu_si128(p.cast()));
         fn xor(a: __m512i, b: __m512i) -> __m512i = _mm512_xor_si512(a, b);
         fn sub_bytes(a: __m512i, b: __m512i) -> __m512i = _mm512_subs_epi8(a, b);

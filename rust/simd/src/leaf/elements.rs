@@ -32,22 +32,20 @@ unsafe fn flip<C: Codes>(a: &MapI8) {
 /// In each half of the table, eight look-ups in parts, each of which gives 0 unless `x` stands in this
 /// part of the half or in a later one. A part is stored as what it differs by from the part before it,
 /// so that the sum (the exclusive or) of the look-ups is what stands in the part of `x`.
+///
+/// # Safety
+///
+/// The caller may use the instruction set, read `n` codes and 256 entries, and write `n` codes, which may be
+/// those that are read.
 // `each` leaves out the part before the first one, which the lint does not see.
 #[allow(clippy::out_of_bounds_indexing)]
 #[inline(always)]
-unsafe fn lut<C: Codes>(a: &MapI8) {
+pub(super) unsafe fn look_up<C: Codes>(table: *const u8, x: *const u8, y: *mut u8, n: usize) {
     let mut i = 0;
-    // SAFETY: both tensors have `n` bytes, the table has 256.
+    // SAFETY: as the caller promises.
     unsafe {
-        if a.n < C::BYTES {
-            while i < a.n {
-                *a.y.add(i) = *a.table.add(usize::from(*a.x.add(i)));
-                i += 1;
-            }
-            return;
-        }
         let (mut low, mut high) = ([C::bytes(0); PARTS], [C::bytes(0); PARTS]);
-        let part = |p: usize| C::repeat(a.table.add(p * PART));
+        let part = |p: usize| C::repeat(table.add(p * PART));
         (low[0], high[0]) = (part(0), part(PARTS));
         each!(P in PARTS, {
             if P != 0 {
@@ -56,20 +54,38 @@ unsafe fn lut<C: Codes>(a: &MapI8) {
             }
         });
         let (bit, step) = (C::bytes(0x80), C::bytes(16));
-        while i < a.n {
-            let len = (a.n - i).min(C::BYTES);
-            let mut x = C::load_bytes(a.x.add(i), len);
-            let mut y = C::look_up(low[0], x);
+        while i < n {
+            let len = (n - i).min(C::BYTES);
+            let mut x = C::load_bytes(x.add(i), len);
+            let mut codes = C::look_up(low[0], x);
             let mut x_high = C::xor(x, bit);
-            y = C::xor(y, C::look_up(high[0], x_high));
-            for (low, high) in low.iter().zip(&high).skip(1) {
-                x = C::sub_bytes(x, step);
-                y = C::xor(y, C::look_up(*low, x));
-                x_high = C::sub_bytes(x_high, step);
-                y = C::xor(y, C::look_up(*high, x_high));
-            }
-            C::store_bytes(y, a.y.add(i), len);
+            codes = C::xor(codes, C::look_up(high[0], x_high));
+            each!(P in PARTS, {
+                if P != 0 {
+                    x = C::sub_bytes(x, step);
+                    codes = C::xor(codes, C::look_up(low[P], x));
+                    x_high = C::sub_bytes(x_high, step);
+                    codes = C::xor(codes, C::look_up(high[P], x_high));
+                }
+            });
+            C::store_bytes(codes, y.add(i), len);
             i += len;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn lut<C: Codes>(a: &MapI8) {
+    let mut i = 0;
+    // SAFETY: both tensors have `n` bytes, the table has 256.
+    unsafe {
+        if a.n >= C::BYTES {
+            look_up::<C>(a.table, a.x, a.y, a.n);
+            return;
+        }
+        while i < a.n {
+            *a.y.add(i) = *a.table.add(usize::from(*a.x.add(i)));
+            i += 1;
         }
     }
 }

@@ -37,6 +37,9 @@ trait Results {
 /// Codes.
 struct ToCodes;
 
+/// Codes, behind which a vector may be written.
+struct ToBuffer;
+
 /// Numbers of 16 bits.
 struct ToWords;
 
@@ -52,6 +55,22 @@ impl Results for ToCodes {
         unsafe {
             let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
             I::write::<NV>(y.add(row), a.n - row, values, &finish);
+        }
+    }
+}
+
+impl Results for ToBuffer {
+    #[inline(always)]
+    unsafe fn write<I: Isa, const NV: usize>(
+        a: &GemmI8,
+        y: *mut u8,
+        row: usize,
+        values: &[I::V; NV],
+    ) {
+        // SAFETY: the caller may write a whole panel.
+        unsafe {
+            let finish = I::finish(a.requant.zero, a.requant.min, a.requant.max);
+            I::write::<NV>(y.add(row), PANEL, values, &finish);
         }
     }
 }
@@ -350,15 +369,16 @@ unsafe fn gemm<I: Isa>(a: &GemmI8) {
     });
 }
 
-/// The first position only.
+/// The first position only. What is written in one piece can be read at once: so the codes are written
+/// up to the end of their panel.
 ///
 /// # Safety
 ///
-/// As that of the matrix product.
+/// As that of the matrix product; behind the output there are [`PANEL`] bytes that may be written.
 #[inline(always)]
 pub(super) unsafe fn position<I: Isa>(a: &GemmI8) {
     let first = (a.positions.x, a.positions.y);
-    panels!(a, |rows, column| one::<I, ToCodes>(a, first, rows, column));
+    panels!(a, |rows, column| one::<I, ToBuffer>(a, first, rows, column));
 }
 
 /// The first position, as numbers of 16 bits.

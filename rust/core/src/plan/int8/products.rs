@@ -71,7 +71,8 @@ impl Products {
             zero: self.zero,
             min: self.min,
             max: self.max,
-            reserved: [0; 7],
+            table: ChainLayer::NONE,
+            reserved: [0; 6],
         })
     }
 
