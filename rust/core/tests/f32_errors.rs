@@ -315,6 +315,47 @@ fn similarities() {
 }
 
 #[test]
+fn interpolations() {
+    let net = network(OpKind::Interpolate, &[&[3, 4]], &[], &[], &[3, 9]);
+    common(&net, 1, 0);
+    let line = "output: dimension 0 is 2, must be 3";
+    refuse(&net, operand(4, DType::F32, &[2, 9]), line);
+    let line = "output has 1 dimensions, must have 2";
+    refuse(&net, operand(4, DType::F32, &[9]), line);
+}
+
+#[test]
+fn steps_of_attention() {
+    use DType::F32;
+    let (q, state): (&[u32], &[u32]) = (&[8], &[49]);
+    let kind = OpKind::AttentionStep;
+    let net = network(kind, &[q, q, q, state], &[], &[2, ONE], &[57]);
+    common(&net, 4, 2);
+    positive(&net, 1);
+    for heads in [0, -1, 9, i32::MIN] {
+        let line = format!("params[0] (heads) is {heads}, allowed is 1..=8");
+        refuse(&net, param(0, heads), &line);
+    }
+    refuse(&net, param(0, 3), "q: dimension 1 is 8, must be 3");
+    let line = "output: dimension 0 is 58, must be 57";
+    refuse(&net, operand(4, F32, &[58]), line);
+    let line = "output has 2 dimensions, must have 1";
+    refuse(&net, operand(4, F32, &[57, 1]), line);
+    for (slot, name) in [(1, "k"), (2, "v")] {
+        let line = format!("{name}: dimension 0 is 49, must be 8");
+        refuse(
+            &net,
+            |net| last(net).inputs[slot] = last(net).inputs[3],
+            &line,
+        );
+    }
+    let line = "state: dimension 0 is 8, must be 17";
+    refuse(&net, |net| last(net).inputs[3] = 0, line);
+    let net = network(kind, &[q, q, q, &[17]], &[], &[2, ONE], &[25]);
+    assert_eq!(check(&net.file()), Ok(()));
+}
+
+#[test]
 fn codes_have_none_of_them() {
     for kind in [OpKind::Map, OpKind::LogSoftmax] {
         let mut net = Codes::new(&[4], 0);

@@ -7,15 +7,13 @@
 
 mod f32_common;
 
+use f32_common::compare::compare;
 use f32_common::net::{pair, Net, Vectors, Win};
 use f32_common::{sets, Random};
 use neural_core::float::Function;
 use neural_core::nnm::OpKind;
 use neural_core::Error;
 use neural_simd::Set;
-
-/// The greatest error, as a share of the greatest number (or of 1).
-const BOUND: f64 = 3e-5;
 
 /// A function that takes any number, and does not magnify errors.
 fn mild(random: &mut Random) -> [i32; 2] {
@@ -196,35 +194,6 @@ fn grow(net: &mut Net, random: &mut Random, x: u32) -> u32 {
             }
             _ => {}
         }
-    }
-}
-
-#[track_caller]
-fn same(y: &[f32], want: &[f64], what: &dyn std::fmt::Debug) {
-    assert_eq!(y.len(), want.len());
-    let greatest = want.iter().fold(1.0f64, |a, b| a.max(b.abs()));
-    for (i, (&y, &want)) in y.iter().zip(want).enumerate() {
-        let off = (f64::from(y) - want).abs();
-        assert!(
-            off <= BOUND * greatest,
-            "{what:?}, {i}: {y} instead of {want}"
-        );
-    }
-}
-
-/// Compares a network with the definitions: one sample and three, in pieces of any size.
-#[track_caller]
-fn compare(set: Set, net: &Net, input: &[f32], what: &dyn std::fmt::Debug) {
-    let size = input.len() / 3;
-    let want: Vec<f64> = input.chunks(size).flat_map(|x| net.compute(x)).collect();
-    for tile in [1, 1000, u64::MAX] {
-        let kernels = Vectors::new(Some(set), tile);
-        let what = (what, set.isa(), tile);
-        let y = net.run(&kernels, input);
-        let y = y.unwrap_or_else(|error| panic!("{what:?}: {error}"));
-        same(&y, &want, &what);
-        let one = net.run(&kernels, &input[..size]).unwrap();
-        same(&one, &want[..want.len() / 3], &what);
     }
 }
 

@@ -49,6 +49,16 @@ impl Operands<'_, '_> {
                 let elements = float::attention_elements(n(s), n(d));
                 elements.map_or(u64::MAX, |n| (n as u64).saturating_mul(4))
             }
+            OpKind::AttentionStep => {
+                let ([q, .., s], [heads, ..]) = (op.inputs, op.params);
+                let tensor = |index| model.tensor(index).ok_or(Fault::Mismatch);
+                let ([c, ..], [s, ..]) = (tensor(q)?.dims, tensor(s)?.dims);
+                let d = c.checked_div(heads.unsigned_abs()).unwrap_or(c);
+                let n = |dim: u32| usize::try_from(dim).unwrap_or(usize::MAX);
+                let tokens = s.checked_div(c.saturating_mul(2)).unwrap_or(s);
+                let elements = float::attention_elements(n(tokens), n(d));
+                elements.map_or(u64::MAX, |n| (n as u64).saturating_mul(4))
+            }
             // Sums, and what functions are applied to.
             OpKind::Dense if output.dtype == DType::I16 => {
                 u64::from(last_dim(&output)).saturating_mul(4)
@@ -67,7 +77,13 @@ impl Operands<'_, '_> {
     /// Bytes of the weights of a layer of codes as they are packed, at the most: rows and segments are
     /// filled up, which for small ones is more than what they have.
     fn packed_bytes(&self) -> Option<u64> {
-        let [_, w, third, _] = self.op.inputs;
+        let [x, w, third, _] = self.op.inputs;
+        if self.op.kind == OpKind::Interpolate {
+            let (x, y) = (self.model.tensor(x)?, self.model.tensor(self.op.output)?);
+            let lanes = u64::from(last_dim(&y)).next_multiple_of(16);
+            let elements = lanes.saturating_mul(u64::from(last_dim(&x)));
+            return Some(elements.saturating_mul(4).saturating_add(1024));
+        }
         let w = match self.op.kind {
             OpKind::LstmCell | OpKind::GruCell => third,
             _ => w,
@@ -129,6 +145,7 @@ impl Model<'_> {
             OpKind::DepthwiseConv2d | OpKind::AveragePool2d | OpKind::MaxPool2d => {
                 times(&Window::of(self, op).ok()?.window)
             }
+            OpKind::Interpolate => times(&[last_dim(&self.tensor(x)?)]),
             OpKind::Mean => self.tensor(x)?.elements(),
             OpKind::Attention => {
                 // Scores and sums of values.

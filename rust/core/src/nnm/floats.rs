@@ -90,6 +90,22 @@ impl Operands<'_, '_> {
         self.no_more_params(1)
     }
 
+    /// A number of heads that `c` columns can be divided into.
+    fn heads(&self, c: u32, heads: i32) -> Result<(), Fault> {
+        let most = i32::try_from(c).unwrap_or(i32::MAX);
+        signed("params[0] (heads)", heads, 1, most)?;
+        if most.checked_rem(heads) != Some(0) {
+            return Err(Fault::Shape {
+                operand: "q",
+                dim: 1,
+                have: c,
+                // CAST: at least 1.
+                want: heads as u32,
+            });
+        }
+        Ok(())
+    }
+
     pub(super) fn attention(&mut self) -> Result<(), Fault> {
         let q = self.float(0, "input 0 (q)")?;
         let k = self.float(1, "input 1 (k)")?;
@@ -104,17 +120,7 @@ impl Operands<'_, '_> {
         same_shape("output", &self.output(DType::F32)?, &q)?;
         self.no_activation()?;
         let [heads, causal, scale, ..] = self.params();
-        let most = i32::try_from(c).unwrap_or(i32::MAX);
-        signed("params[0] (heads)", heads, 1, most)?;
-        if most.checked_rem(heads) != Some(0) {
-            return Err(Fault::Shape {
-                operand: "q",
-                dim: 1,
-                have: c,
-                // CAST: at least 1.
-                want: heads as u32,
-            });
-        }
+        self.heads(c, heads)?;
         signed("params[1] (causal)", causal, 0, 1)?;
         if causal == 1 && s < t {
             return dim("k", 0, s, t);
@@ -175,5 +181,43 @@ impl Operands<'_, '_> {
         let [eps, ..] = self.params();
         positive(eps)?;
         self.no_more_params(1)
+    }
+
+    pub(super) fn interpolate(&mut self) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        self.end(1)?;
+        self.no_activation()?;
+        self.no_more_params(0)?;
+        let y = self.output(DType::F32)?;
+        rank("output", &y, x.rank)?;
+        let last = x.rank.saturating_sub(1);
+        for ((i, have), want) in (0..last).zip(y.dims).zip(x.dims) {
+            dim("output", i, have, want)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn attention_step(&mut self) -> Result<(), Fault> {
+        let q = self.float(0, "input 0 (q)")?;
+        let k = self.float(1, "input 1 (k)")?;
+        let v = self.float(2, "input 2 (v)")?;
+        let state = self.float(3, "input 3 (state)")?;
+        rank("q", &q, 1)?;
+        same_shape("k", &k, &q)?;
+        same_shape("v", &v, &q)?;
+        rank("state", &state, 1)?;
+        let ([c, ..], [size, ..]) = (q.dims, state.dims);
+        // Whole tokens, at least one, and the position.
+        let token = c.saturating_mul(2);
+        let tokens = size.checked_div(token).unwrap_or(0).max(1);
+        let want = tokens.saturating_mul(token).saturating_add(1);
+        dim("state", 0, size, want)?;
+        let y = self.output(DType::F32)?;
+        shape("output", &y, &[c.saturating_add(size)])?;
+        self.no_activation()?;
+        let [heads, scale, ..] = self.params();
+        self.heads(c, heads)?;
+        positive(scale)?;
+        self.no_more_params(2)
     }
 }

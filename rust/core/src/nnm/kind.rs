@@ -98,4 +98,9 @@ kinds! {
     Forest = 27, "forest";
     /// A row of a table for each element; operands: `x`, `T[rows, n]`.
     Embedding = 28, "embedding";
+    /// Linear interpolation of each row to another length; `f32` only.
+    Interpolate = 29, "interpolate";
+    /// Attention of one token over a ring of those before it; operands: `q[c]`, `k[c]`, `v[c]`, the state
+    /// `s[2 tokens c + 1]` (keys, values, position); gives the result and the next state; `f32` only.
+    AttentionStep = 30, "attention_step";
 }

@@ -50,6 +50,8 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::Cosine => operands.cosine()?,
         OpKind::Slice => operands.slice()?,
         OpKind::Forest => operands.forest()?,
+        OpKind::Interpolate => operands.interpolate()?,
+        OpKind::AttentionStep => operands.attention_step()?,
         OpKind::Embedding => operands.embedding()?,
     }
     operands.cost()

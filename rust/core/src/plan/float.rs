@@ -3,6 +3,8 @@
 //! Layers of single precision: how they are laid out in memory, and how they become calls of
 //! [`Kernels`], which alone can compute them.
 
+mod cached;
+mod interpolate;
 mod pieces;
 mod recurrent;
 
@@ -16,6 +18,7 @@ use super::build::{aligned, Builder};
 use super::patches::{Patches, Piece};
 use super::{pair_of, product, slice_from, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
 
+use self::cached::Cached;
 use self::pieces::{Attention, Cosine, Mean, Norm, Pair, Pooling, Softmax};
 use self::recurrent::Recurrent;
 
@@ -36,6 +39,7 @@ pub(super) enum Float {
     Attention(Attention),
     Recurrent(Recurrent),
     Cosine(Cosine),
+    Cached(Cached),
 }
 
 /// A dense layer or a convolution.
@@ -154,6 +158,8 @@ impl Float {
             OpKind::Lstm | OpKind::LstmCell | OpKind::Gru | OpKind::GruCell => {
                 Float::Recurrent(Recurrent::plan(model, op, builder)?)
             }
+            OpKind::Interpolate => Float::Products(Products::interpolation(model, op, builder)?),
+            OpKind::AttentionStep => Float::Cached(Cached::plan(model, op, builder)?),
             OpKind::Cosine => Float::Cosine(Cosine {
                 constant: constant_of(&model.tensor(second)?, builder)?,
                 d: n,
@@ -179,6 +185,9 @@ impl Float {
             Some(())
         };
         match self {
+            Float::Products(products) if step.kind == OpKind::Interpolate => {
+                products.pack_interpolation(dst)?
+            }
             Float::Products(products) => products.pack(constant(1)?, constant(2)?, dst)?,
             Float::Pair(Pair {
                 constant: Some(part),
@@ -260,6 +269,14 @@ impl Float {
                 Float::Cosine(cosine) => {
                     let rows = second(&cosine.constant, sample(1), packed);
                     cosine.run(meter, x, rows.ok_or(step.mismatch())?, y)?;
+                }
+                Float::Cached(cached) => {
+                    let operands = [sample(0), sample(1), sample(2), sample(3)];
+                    let [Some(q), Some(k), Some(v), Some(state)] = operands else {
+                        return Err(step.mismatch());
+                    };
+                    let temp = temp.ok_or(step.mismatch())?;
+                    cached.run(step, meter, [q, k, v, state], y, temp)?;
                 }
                 Float::Products(_) => return Err(step.mismatch()),
             }

@@ -102,6 +102,14 @@ pub(crate) fn all() -> Vec<Codes> {
         network(Gru, &[row], &[&[6, 6], &[12]], &[], &[2, 2]),
         network(GruCell, &[&[4], &[2]], &[&[6, 6], &[12]], &[], &[2]),
         network(Cosine, &[&[4]], &[&[3, 4]], &[ONE], &[3]),
+        network(Interpolate, &[row], &[], &[], &[2, 7]),
+        network(
+            AttentionStep,
+            &[&[4], &[4], &[4], &[25]],
+            &[],
+            &[2, ONE],
+            &[29],
+        ),
         network(Slice, &[row], &[], &[1, 2], &[1, 2]),
         network(Embedding, &[row], &[&[5, 2]], &[], &[2, 4, 2]),
     ]

@@ -5,6 +5,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod compare;
 pub(crate) mod net;
 
 use neural_core::float::{Act, Function};

@@ -445,6 +445,49 @@ impl Net {
                 };
                 (0..out.iter().product()).map(part).collect()
             }
+            OpKind::Interpolate => {
+                let n = *out.last().unwrap();
+                let row = |x: &[f64]| {
+                    let at = |i: usize| {
+                        let place = (i as f64 + 0.5) * last as f64 / n as f64 - 0.5;
+                        let place = place.max(0.0);
+                        let low = (place.floor() as usize).min(last - 1);
+                        let share = place - low as f64;
+                        x[low] * (1.0 - share) + x[(low + 1).min(last - 1)] * share
+                    };
+                    (0..n).map(at).collect::<Vec<_>>()
+                };
+                x.chunks(last).flat_map(row).collect()
+            }
+            OpKind::AttentionStep => {
+                let tokens = (d.len() - 1) / 2 / last;
+                let count = d[2 * tokens * last] as usize;
+                let (mut state, slot) = (d.to_vec(), count % tokens);
+                state[slot * last..][..last].copy_from_slice(b);
+                state[(tokens + slot) * last..][..last].copy_from_slice(c);
+                let end = state.len() - 1;
+                state[end] = (if count + 1 == 2 * tokens {
+                    tokens
+                } else {
+                    count + 1
+                }) as f64;
+                let seen = (count + 1).min(tokens);
+                let wide = last / op.params[0] as usize;
+                let mut y = vec![0.0; last];
+                for (head, y) in y.chunks_mut(wide).enumerate() {
+                    let part =
+                        |v: &[f64], row: usize| v[row * last + head * wide..][..wide].to_vec();
+                    let weight =
+                        |j| (bits(op.params[1]) * dot(&part(x, 0), &part(&state, j))).exp();
+                    let sum: f64 = (0..seen).map(weight).sum();
+                    for j in 0..seen {
+                        for (y, v) in y.iter_mut().zip(part(&state, tokens + j)) {
+                            *y += weight(j) / sum * v;
+                        }
+                    }
+                }
+                [y, state].concat()
+            }
             other => unreachable!("{}", other.name()),
         }
     }
