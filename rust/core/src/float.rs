@@ -9,8 +9,12 @@
 //! Slices may be longer than what is used. Vector code may read, never write, up to
 //! [`SLACK`](crate::int8::SLACK) bytes behind the used part of `x`, which the plan provides.
 
+mod memory;
+
 use crate::fixed::ELEMENT_BYTES;
 use crate::int8::{panel_rows, LANES, PANEL};
+
+pub use self::memory::{Allocation, Link, Matmul, Mix, Rows, RowsMut, Usage, Write};
 
 /// What becomes of an element; the codes are those of model files.
 #[repr(u32)]

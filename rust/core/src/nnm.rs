@@ -97,6 +97,7 @@ use crate::error::Error;
 use crate::name;
 
 pub use self::check::{parse, parse_pausing};
+pub(crate) use self::floats::computer_sizes;
 pub use self::kind::OpKind;
 pub(crate) use self::ops::last_dim;
 pub use self::record::{DType, Op, Tensor, TensorKind, PARAMS};

@@ -439,6 +439,42 @@ pub trait Kernels {
         false
     }
 
+    /// Product of two matrices. `false`: not here, not now.
+    fn matmul_f32(&self, args: numbers::Matmul<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Weighted sum of vectors. `false`: not here, not now.
+    fn mix_f32(&self, args: numbers::Mix<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Usage of a memory. `false`: not here, not now.
+    fn usage_f32(&self, args: numbers::Usage<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Where a memory is free. `false`: not here, not now.
+    fn allocation_f32(&self, args: numbers::Allocation<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// Write to a memory. `false`: not here, not now.
+    fn write_f32(&self, args: numbers::Write<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
+    /// In which order a memory was written. `false`: not here, not now.
+    fn link_f32(&self, args: numbers::Link<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
     /// The most multiply-accumulates between two calls of [`Kernels::pause`].
     fn tile_macs(&self) -> u64 {
         TILE_MACS

@@ -356,6 +356,33 @@ fn steps_of_attention() {
 }
 
 #[test]
+fn memories_of_computers() {
+    use DType::F32;
+    // 3 rows of 2, one head: 2 + 6 + 5 + 3 numbers are given, 6 + 9 + 3 + 9 are the state.
+    let (given, state): (&[u32], &[u32]) = (&[16], &[27]);
+    let net = network(OpKind::Dnc, &[given, state], &[], &[3, 2, 1, ONE], &[29]);
+    common(&net, 2, 4);
+    positive(&net, 3);
+    for (i, name) in [(0, "rows"), (1, "width"), (2, "heads")] {
+        for value in [0, -1, 65537, i32::MIN] {
+            let line = format!("params[{i}] ({name}) is {value}, allowed is 1..=65536");
+            refuse(&net, param(i, value), &line);
+        }
+    }
+    let line = "interface: dimension 0 is 16, must be 23";
+    refuse(&net, param(2, 2), line);
+    let line = "state: dimension 0 is 27, must be 40";
+    refuse(&net, param(0, 4), line);
+    let line = "interface: dimension 0 is 16, must be 4294967295";
+    let all = |net: &mut Codes| last(net).params[..3].copy_from_slice(&[65536; 3]);
+    refuse(&net, all, line);
+    let line = "output: dimension 0 is 28, must be 29";
+    refuse(&net, operand(4, F32, &[28]), line);
+    let line = "output has 2 dimensions, must have 1";
+    refuse(&net, operand(4, F32, &[29, 1]), line);
+}
+
+#[test]
 fn codes_have_none_of_them() {
     for kind in [OpKind::Map, OpKind::LogSoftmax] {
         let mut net = Codes::new(&[4], 0);

@@ -19,8 +19,7 @@ use neural_core::float;
 use crate::f32_args as args;
 use crate::{Isa, Set, Variant};
 
-pub use self::matrix::{Matmul, Rows, RowsMut, Transpose};
-pub use self::memory::{Allocation, Link, Mix, Usage, Write};
+pub use self::matrix::Transpose;
 pub use self::rows::Affine;
 
 /// Bytes of an element, of an offset.
@@ -122,7 +121,7 @@ kernels! {
         neural_gru_f32_avx2, neural_gru_f32_avx512;
     cosine_f32(float::Cosine<'_> => CosineF32) =
         neural_cosine_f32_avx2, neural_cosine_f32_avx512;
-    matmul_f32(Matmul<'_> => MatmulF32) =
+    matmul_f32(float::Matmul<'_> => MatmulF32) =
         neural_matmul_f32_avx2, neural_matmul_f32_avx512;
     transpose_f32(Transpose<'_> => TransposeF32) =
         neural_transpose_f32_avx2, neural_transpose_f32_avx512;
@@ -132,15 +131,15 @@ kernels! {
         neural_depthwise_f32_avx2, neural_depthwise_f32_avx512;
     pool_f32(float::Pool<'_> => PoolF32) =
         neural_pool_f32_avx2, neural_pool_f32_avx512;
-    mix_f32(Mix<'_> => MixF32) =
+    mix_f32(float::Mix<'_> => MixF32) =
         neural_mix_f32_avx2, neural_mix_f32_avx512;
-    usage_f32(Usage<'_> => UsageF32) =
+    usage_f32(float::Usage<'_> => UsageF32) =
         neural_usage_f32_avx2, neural_usage_f32_avx512;
-    allocation_f32(Allocation<'_> => AllocationF32) =
+    allocation_f32(float::Allocation<'_> => AllocationF32) =
         neural_allocation_f32_avx2, neural_allocation_f32_avx512;
-    write_f32(Write<'_> => WriteF32) =
+    write_f32(float::Write<'_> => WriteF32) =
         neural_write_f32_avx2, neural_write_f32_avx512;
-    link_f32(Link<'_> => LinkF32) =
+    link_f32(float::Link<'_> => LinkF32) =
         neural_link_f32_avx2, neural_link_f32_avx512;
 }
 

@@ -576,6 +576,37 @@ impl<S: Section> Kernels for Simd<S> {
         self.numbers(&counts, FUNCTION_WORK, |set| set.norm_f32(&mut layer))
     }
 
+    fn matmul_f32(&self, mut layer: numbers::Matmul<'_>) -> bool {
+        let counts = [layer.m, layer.n, layer.k.saturating_add(RESULT_WORK)];
+        self.numbers(&counts, NUMBER_WORK, |set| set.matmul_f32(&mut layer))
+    }
+
+    fn mix_f32(&self, mut layer: numbers::Mix<'_>) -> bool {
+        let counts = [layer.n, 3];
+        self.numbers(&counts, NUMBER_WORK, |set| set.mix_f32(&mut layer))
+    }
+
+    fn usage_f32(&self, mut layer: numbers::Usage<'_>) -> bool {
+        let counts = [layer.n, layer.heads.saturating_add(1)];
+        self.numbers(&counts, NUMBER_WORK, |set| set.usage_f32(&mut layer))
+    }
+
+    fn allocation_f32(&self, mut layer: numbers::Allocation<'_>) -> bool {
+        // Comparisons, and the products of what is less.
+        let counts = [layer.n, layer.n, 4];
+        self.numbers(&counts, NUMBER_WORK, |set| set.allocation_f32(&mut layer))
+    }
+
+    fn write_f32(&self, mut layer: numbers::Write<'_>) -> bool {
+        let counts = [layer.rows, layer.n, 2];
+        self.numbers(&counts, NUMBER_WORK, |set| set.write_f32(&mut layer))
+    }
+
+    fn link_f32(&self, mut layer: numbers::Link<'_>) -> bool {
+        let counts = [layer.n, layer.n, 2];
+        self.numbers(&counts, NUMBER_WORK, |set| set.link_f32(&mut layer))
+    }
+
     fn mean_f32(&self, mut layer: numbers::Mean<'_>) -> bool {
         let counts = [layer.rows, layer.n];
         self.numbers(&counts, NUMBER_WORK, |set| set.mean_f32(&mut layer))

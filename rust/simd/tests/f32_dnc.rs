@@ -6,7 +6,7 @@
 mod f32_common;
 
 use f32_common::{near, sets, wide, Buf, Random};
-use neural_simd::f32::{Allocation, Link, Mix, RowsMut, Usage, Write};
+use neural_core::float::{Allocation, Link, Mix, RowsMut, Usage, Write};
 
 #[test]
 fn usage_of_all_sizes() {

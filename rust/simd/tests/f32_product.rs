@@ -6,7 +6,8 @@ mod f32_common;
 
 use f32_common::{near, sets, wide, Buf, Random, EPS};
 use neural_core::float::{attention_elements, Attention, Cosine};
-use neural_simd::f32::{Matmul, Rows, RowsMut, Transpose};
+use neural_core::float::{Matmul, Rows, RowsMut};
+use neural_simd::f32::Transpose;
 use neural_simd::Set;
 
 fn product(set: &Set, random: &mut Random, (m, n, k): (usize, usize, usize), transposed: bool) {

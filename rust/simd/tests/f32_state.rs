@@ -5,6 +5,7 @@
 mod f32_common;
 
 use f32_common::compare::compare;
+use f32_common::dnc::Dnc;
 use f32_common::net::{pair, Net, Vectors};
 use f32_common::{sets, Random};
 use neural_core::nnm::OpKind;
@@ -142,6 +143,52 @@ fn last_tokens(tokens: &[Vec<f32>], c: usize, heads: usize) -> Vec<f64> {
         values.sum::<f64>() / sum
     };
     (0..c).map(column).collect()
+}
+
+/// A network that takes an interface vector and a state.
+fn computer(dnc: &Dnc) -> Net {
+    let (interface, state) = (dnc.interface() as u32, dnc.state() as u32);
+    let mut net = Net::new(&[interface + state]);
+    let given = part(&mut net, 0, 0, interface);
+    let before = part(&mut net, 0, interface, state);
+    let sizes = [dnc.rows, dnc.width, dnc.heads].map(|n| n as i32);
+    let params = [sizes[0], sizes[1], sizes[2], bits(dnc.eps as f32)];
+    let out = [(dnc.heads * dnc.width) as u32 + state];
+    net.op(OpKind::Dnc, &[given, before], &params, &out);
+    net
+}
+
+#[test]
+fn steps_of_a_differentiable_neural_computer() {
+    let mut random = Random::new(64);
+    let (eps, mut compared) = (f64::from(1e-6f32), 0);
+    for (rows, width, heads) in [(1, 1, 1), (4, 3, 1), (7, 16, 2), (16, 5, 4), (40, 20, 3)] {
+        let dnc = Dnc {
+            rows,
+            width,
+            heads,
+            eps,
+        };
+        let net = computer(&dnc);
+        for set in sets() {
+            let kernels = Vectors::new(Some(set), 1000);
+            let mut state = vec![0.0; dnc.state()];
+            for step in 0..16 {
+                let scale = random.range(1, 4) as f32;
+                let given = random.units(dnc.interface());
+                let given: Vec<f32> = given.iter().map(|x| x * scale).collect();
+                let input = [&given[..], &state[..]].concat();
+                let next = net.compute(&input);
+                if !dnc.is_close(&next[heads * width..]) {
+                    compare(set, &net, &input.repeat(3), &(dnc, step));
+                    compared += 1;
+                }
+                let y = net.run(&kernels, &input).unwrap();
+                state = y[heads * width..].to_vec();
+            }
+        }
+    }
+    assert!(compared > 40 * sets().len(), "{compared}");
 }
 
 #[test]

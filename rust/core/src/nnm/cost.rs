@@ -8,6 +8,7 @@ use crate::int8::pack;
 use crate::trees::SUM_BYTES;
 
 use super::check::operand;
+use super::floats::computer_sizes;
 use super::kind::OpKind;
 use super::ops::{last_dim, Operands};
 use super::record::{DType, Op, TensorKind};
@@ -58,6 +59,13 @@ impl Operands<'_, '_> {
                 let tokens = s.checked_div(c.saturating_mul(2)).unwrap_or(s);
                 let elements = float::attention_elements(n(tokens), n(d));
                 elements.map_or(u64::MAX, |n| (n as u64).saturating_mul(4))
+            }
+            OpKind::Dnc => {
+                let (interface, _) = computer_sizes(op).ok_or(Fault::Mismatch)?;
+                let [rows, ..] = op.params;
+                let elements = u64::from(interface).saturating_mul(2);
+                let weightings = u64::from(rows.unsigned_abs()).saturating_mul(4);
+                elements.saturating_add(weightings).saturating_mul(4)
             }
             // Sums, and what functions are applied to.
             OpKind::Dense if output.dtype == DType::I16 => {
@@ -144,6 +152,12 @@ impl Model<'_> {
             }
             OpKind::DepthwiseConv2d | OpKind::AveragePool2d | OpKind::MaxPool2d => {
                 times(&Window::of(self, op).ok()?.window)
+            }
+            OpKind::Dnc => {
+                // Links and allocation, memory, and both again for each head.
+                let [rows, width, heads, ..] = op.params.map(i32::unsigned_abs);
+                let once = product_of(&[rows, rows.saturating_add(width).saturating_mul(2)]);
+                once.saturating_mul(u64::from(heads).saturating_add(1))
             }
             OpKind::Interpolate => times(&[last_dim(&self.tensor(x)?)]),
             OpKind::Mean => self.tensor(x)?.elements(),

@@ -7,7 +7,7 @@ use crate::error::Fault;
 use crate::float::Function;
 
 use super::ops::{dim, dtype, last_dim, rank, same_shape, shape, signed, Operands};
-use super::record::{DType, Tensor};
+use super::record::{DType, Op, Tensor};
 
 /// Checks that the bits are those of a positive, finite and normal number.
 fn positive(bits: i32) -> Result<(), Fault> {
@@ -220,4 +220,37 @@ impl Operands<'_, '_> {
         positive(scale)?;
         self.no_more_params(2)
     }
+
+    pub(super) fn dnc(&mut self) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (interface)")?;
+        let state = self.float(1, "input 1 (state)")?;
+        self.end(2)?;
+        self.no_activation()?;
+        let [rows, width, heads, eps, ..] = self.params();
+        signed("params[0] (rows)", rows, 1, 1 << 16)?;
+        signed("params[1] (width)", width, 1, 1 << 16)?;
+        signed("params[2] (heads)", heads, 1, 1 << 16)?;
+        positive(eps)?;
+        self.no_more_params(4)?;
+        let sizes = computer_sizes(self.op).ok_or(Fault::Mismatch)?;
+        shape("interface", &x, &[sizes.0])?;
+        shape("state", &state, &[sizes.1])?;
+        // CAST: positive.
+        let reads = (width as u32).saturating_mul(heads as u32);
+        let want = reads.saturating_add(sizes.1);
+        shape("output", &self.output(DType::F32)?, &[want])
+    }
+}
+
+/// Elements of the interface vector and of the state of a differentiable neural computer, at most
+/// 2^32 - 1.
+pub(crate) fn computer_sizes(op: &Op) -> Option<(u32, u32)> {
+    let [rows, width, heads, ..] = op.params;
+    let size = |n: i32| u32::try_from(n).ok();
+    let (n, w, r) = (size(rows)?, size(width)?, size(heads)?);
+    let sum = |parts: &[u32]| parts.iter().fold(0u32, |sum, &n| sum.saturating_add(n));
+    let times = |a: u32, b: u32| a.saturating_mul(b);
+    let interface = sum(&[times(w, r), times(3, w), times(5, r), 3]);
+    let state = sum(&[times(n, w), times(3, n), times(r, n), times(n, n)]);
+    Some((interface, state))
 }

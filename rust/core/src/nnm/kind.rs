@@ -103,4 +103,7 @@ kinds! {
     /// Attention of one token over a ring of those before it; operands: `q[c]`, `k[c]`, `v[c]`, the state
     /// `s[2 tokens c + 1]` (keys, values, position); gives the result and the next state; `f32` only.
     AttentionStep = 30, "attention_step";
+    /// One step of the memory of a differentiable neural computer; operands: the interface vector, the
+    /// state; gives what is read and the next state; `f32` only.
+    Dnc = 31, "dnc";
 }

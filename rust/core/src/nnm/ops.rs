@@ -52,6 +52,7 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::Forest => operands.forest()?,
         OpKind::Interpolate => operands.interpolate()?,
         OpKind::AttentionStep => operands.attention_step()?,
+        OpKind::Dnc => operands.dnc()?,
         OpKind::Embedding => operands.embedding()?,
     }
     operands.cost()

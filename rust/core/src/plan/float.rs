@@ -4,6 +4,7 @@
 //! [`Kernels`], which alone can compute them.
 
 mod cached;
+mod computer;
 mod interpolate;
 mod pieces;
 mod recurrent;
@@ -19,6 +20,7 @@ use super::patches::{Patches, Piece};
 use super::{pair_of, product, slice_from, usize_of, Kernels, Meter, Part, Step, Tensors, Work};
 
 use self::cached::Cached;
+use self::computer::Computer;
 use self::pieces::{Attention, Cosine, Mean, Norm, Pair, Pooling, Softmax};
 use self::recurrent::Recurrent;
 
@@ -40,6 +42,7 @@ pub(super) enum Float {
     Recurrent(Recurrent),
     Cosine(Cosine),
     Cached(Cached),
+    Computer(Computer),
 }
 
 /// A dense layer or a convolution.
@@ -159,6 +162,7 @@ impl Float {
                 Float::Recurrent(Recurrent::plan(model, op, builder)?)
             }
             OpKind::Interpolate => Float::Products(Products::interpolation(model, op, builder)?),
+            OpKind::Dnc => Float::Computer(Computer::plan(op, builder)?),
             OpKind::AttentionStep => Float::Cached(Cached::plan(model, op, builder)?),
             OpKind::Cosine => Float::Cosine(Cosine {
                 constant: constant_of(&model.tensor(second)?, builder)?,
@@ -277,6 +281,11 @@ impl Float {
                     };
                     let temp = temp.ok_or(step.mismatch())?;
                     cached.run(step, meter, [q, k, v, state], y, temp)?;
+                }
+                Float::Computer(computer) => {
+                    let state = sample(1).ok_or(step.mismatch())?;
+                    let temp = temp.ok_or(step.mismatch())?;
+                    computer.run(step, meter, x, state, y, temp)?;
                 }
                 Float::Products(_) => return Err(step.mismatch()),
             }

@@ -2,22 +2,10 @@
 
 //! Memory of a differentiable neural computer.
 
-use super::matrix::RowsMut;
+use super::matrix::written;
 use super::{has, Layer};
 use crate::f32_args as args;
-
-/// Weighted sum of three vectors, see [`args::MixF32`].
-#[derive(Debug)]
-pub struct Mix<'a> {
-    /// Inputs; `y` itself where there is none.
-    pub x: [Option<&'a [u8]>; 3],
-    /// The bits of the factors.
-    pub f: [u32; 3],
-    /// Output.
-    pub y: &'a mut [u8],
-    /// Elements.
-    pub n: usize,
-}
+use neural_core::float::{Allocation, Link, Mix, Usage, Write};
 
 impl Layer for Mix<'_> {
     type Args = args::MixF32;
@@ -42,23 +30,6 @@ impl Layer for Mix<'_> {
     }
 }
 
-/// Usage of the rows of a DNC's memory, see [`args::UsageF32`].
-#[derive(Debug)]
-pub struct Usage<'a> {
-    /// Usage, replaced.
-    pub u: &'a mut [u8],
-    /// Write weighting of the step before.
-    pub w: &'a [u8],
-    /// Read weightings of the step before.
-    pub read: &'a [u8],
-    /// Free gates, one a read head.
-    pub free: &'a [u8],
-    /// Read heads.
-    pub heads: usize,
-    /// Rows of the memory.
-    pub n: usize,
-}
-
 impl Layer for Usage<'_> {
     type Args = args::UsageF32;
 
@@ -79,17 +50,6 @@ impl Layer for Usage<'_> {
     }
 }
 
-/// Allocation weighting of a DNC, see [`args::AllocationF32`].
-#[derive(Debug)]
-pub struct Allocation<'a> {
-    /// Usage.
-    pub u: &'a [u8],
-    /// Output.
-    pub y: &'a mut [u8],
-    /// Rows of the memory.
-    pub n: usize,
-}
-
 impl Layer for Allocation<'_> {
     type Args = args::AllocationF32;
 
@@ -105,23 +65,6 @@ impl Layer for Allocation<'_> {
     }
 }
 
-/// Write to a DNC's memory, see [`args::WriteF32`].
-#[derive(Debug)]
-pub struct Write<'a> {
-    /// Memory, changed.
-    pub x: RowsMut<'a>,
-    /// Write weighting.
-    pub w: &'a [u8],
-    /// Erase vector.
-    pub erase: &'a [u8],
-    /// Write vector.
-    pub add: &'a [u8],
-    /// Rows.
-    pub rows: usize,
-    /// Elements of a row.
-    pub n: usize,
-}
-
 impl Layer for Write<'_> {
     type Args = args::WriteF32;
 
@@ -131,7 +74,7 @@ impl Layer for Write<'_> {
         has(self.erase, self.n)?;
         has(self.add, self.n)?;
         Some(args::WriteF32 {
-            x: self.x.check(self.rows, self.n)?,
+            x: written(&mut self.x, self.rows, self.n)?,
             x_row: self.x.row,
             w: self.w.as_ptr(),
             erase: self.erase.as_ptr(),
@@ -140,19 +83,6 @@ impl Layer for Write<'_> {
             n: self.n,
         })
     }
-}
-
-/// Temporal links of a DNC, see [`args::LinkF32`].
-#[derive(Debug)]
-pub struct Link<'a> {
-    /// Links, `n` rows of `n`, changed.
-    pub l: &'a mut [u8],
-    /// Precedence weighting, replaced.
-    pub p: &'a mut [u8],
-    /// Write weighting.
-    pub w: &'a [u8],
-    /// Rows of the memory.
-    pub n: usize,
 }
 
 impl Layer for Link<'_> {

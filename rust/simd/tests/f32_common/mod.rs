@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod compare;
+pub(crate) mod dnc;
 pub(crate) mod net;
 
 use neural_core::float::{Act, Function};

@@ -3,6 +3,7 @@
 //! Networks of single precision: written with `Graph::write`, computed from the definitions of the
 //! operations in f64, and by plans with vector code.
 
+use super::dnc::Dnc;
 use super::{function, sigmoid, Random};
 use neural_core::act::Activation;
 use neural_core::float::{self, Function};
@@ -57,6 +58,12 @@ numbers! {
     cosine_f32(Cosine);
     map_f32(Map);
     mean_f32(Mean);
+    matmul_f32(Matmul);
+    mix_f32(Mix);
+    usage_f32(Usage);
+    allocation_f32(Allocation);
+    write_f32(Write);
+    link_f32(Link);
 }
 
 /// A network to be written; each operation reads what was there before.
@@ -487,6 +494,18 @@ impl Net {
                     }
                 }
                 [y, state].concat()
+            }
+            OpKind::Dnc => {
+                let [rows, width, heads, eps, ..] = op.params;
+                let [rows, width, heads] = [rows, width, heads].map(|n| n as usize);
+                let eps = bits(eps);
+                let dnc = Dnc {
+                    rows,
+                    width,
+                    heads,
+                    eps,
+                };
+                dnc.step(x, b)
             }
             other => unreachable!("{}", other.name()),
         }
