@@ -118,7 +118,8 @@ Examples:
     /// Predict samples from CSV or .npy
     #[command(after_help = "\
 What contains a '/' or ends in '.nnm' is a file that this program computes by itself, without the
-device; all else is the name of a loaded network.
+device; all else is the name of a loaded network. A file of floats is computed in double precision, so
+that last digits may differ from those of the kernel.
 
 Samples are rows of numbers in CSV (a first row of titles is skipped) or a .npy array; the content
 tells which. They are rounded to Q16.16; a number outside -32768..32767.99998 is refused with its

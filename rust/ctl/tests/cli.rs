@@ -294,6 +294,29 @@ fn the_type_of_elements_is_that_of_the_file_or_the_one_that_is_asked_for() {
 }
 
 #[test]
+fn a_file_of_floats_is_computed_without_the_device() {
+    let dir = Dir::new("floats");
+    let output = dir.path("net.nnm");
+    let case = |end: &str| vector(&format!("onnx_float/keywords{end}"));
+    assert!(run(&["convert", &case(".onnx"), "-o", &output])
+        .status
+        .success());
+    let (input, reference) = (case("_input.npy"), case("_output.npy"));
+    let args = [
+        "predict",
+        &output,
+        "--input",
+        &input,
+        "--reference",
+        &reference,
+    ];
+    let done = run(&[&args[..], &["--summary", "--output", "json"]].concat());
+    let said: serde_json::Value = serde_json::from_str(&text(&done.stdout)).unwrap();
+    assert_eq!(said["reference_same_class"], 3, "{said}");
+    assert!(said["reference_max_abs"].as_f64().unwrap() < 1e-6, "{said}");
+}
+
+#[test]
 fn a_refused_conversion_leaves_the_old_file_alone() {
     let dir = Dir::new("refused");
     let output = dir.path("old.nnm");

@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::out;
 use crate::port::{Elements, Port};
+use crate::reference::Reference;
 use crate::table::{argmax, Table};
 
 /// What the predictions are compared with, and the outcome.
@@ -61,11 +62,29 @@ pub(super) fn run(
 pub(super) fn file(args: &cli::Predict, out: &mut dyn Write, err: &mut dyn Write) -> Result<()> {
     let file = super::read(Path::new(&args.net), Limits::default().max_bytes)?;
     let mut engine = Engine::new(&file).map_err(|e| e.within(&args.net))?;
+    let (input, output) = (engine.input().clone(), engine.output().clone());
+    if input.elements != Elements::F32 {
+        let net = Net {
+            input,
+            output,
+            chunk: 1,
+            call: &mut |_, x, y| engine.run(x, y),
+        };
+        return predict(net, args, out, err);
+    }
+    let reference = Reference::new(&file).map_err(|e| e.within(&args.net))?;
     let net = Net {
-        input: engine.input().clone(),
-        output: engine.output().clone(),
+        input: input.clone(),
+        output,
         chunk: 1,
-        call: &mut |_, x, y| engine.run(x, y),
+        call: &mut |_, x, y| {
+            let numbers = reference.run(&input.decode(x, false), &mut |_, _| ())?;
+            for (to, number) in y.chunks_exact_mut(4).zip(numbers) {
+                // CAST: the nearest.
+                to.copy_from_slice(&(number as f32).to_le_bytes());
+            }
+            Ok(())
+        },
     };
     predict(net, args, out, err)
 }
