@@ -44,7 +44,8 @@ struct neural_network;
  * @private: of the module
  *
  * Elements are Q16.16. In a batch that neural_batch_create_for() made for a network of another type
- * they are of that type, behind pointers to be cast: of codes, to s8 pointers.
+ * they are of that type: codes, behind pointers to be cast to s8 pointers, or the bits of numbers
+ * in single precision.
  */
 struct neural_batch {
 	unsigned int batch_size;
@@ -68,8 +69,8 @@ typedef struct neural_batch neural_batch_t;
  * Context: Task, may sleep.
  * Return: A reference to the network, to give back by neural_network_put(), or an
  * ERR_PTR: -EBADMSG for a damaged file, -EPROTONOSUPPORT for an unknown version,
- * -EOPNOTSUPP for an unknown operation, -EINVAL or -ERANGE for a wrong field,
- * -E2BIG for too costly a model, -EEXIST when the name is taken, -ENOMEM.
+ * -EOPNOTSUPP for an unknown operation, or single precision without AVX2, -EINVAL or -ERANGE for a
+ * wrong field, -E2BIG for too costly a model, -EEXIST when the name is taken, -ENOMEM.
  */
 struct neural_network *neural_network_load(const char *name, const void *data,
 					   size_t size);
@@ -180,7 +181,7 @@ size_t neural_network_output_bytes(const struct neural_network *nn);
  * stand for may change (struct neural_info).
  *
  * Context: Any.
- * Return: NEURAL_DTYPE_Q16 (s32) or NEURAL_DTYPE_I8 (s8).
+ * Return: NEURAL_DTYPE_Q16 (s32), NEURAL_DTYPE_I8 (s8) or NEURAL_DTYPE_F32 (the bits of a float).
  */
 unsigned int neural_network_dtype(const struct neural_network *nn);
 
@@ -208,11 +209,13 @@ int neural_network_configure(struct neural_network *nn, const char *line);
  * preemption off. A costlier one needs a caller that may sleep, and runs preemptible. With a
  * CPU mask set, a caller on another CPU must be a task with interrupts on; if it
  * may not sleep, it waits for an interrupt there, so it must hold no lock that
- * others take with interrupts off.
+ * others take with interrupts off. A network of single precision needs a section for vector code:
+ * there is none in a hard interrupt that interrupts one, a softirq or code with softirqs off.
  * Return: 0; -EAGAIN when the network is too costly for a caller that may not sleep; -EXDEV when
  * the CPU is not allowed and the caller cannot wait for another one; -ENXIO when no allowed CPU is
  * online; -EBUSY from an NMI or from within a prediction; -EINTR when a signal came during a
- * costly one; -EINVAL for a NULL pointer.
+ * costly one; -EOPNOTSUPP from a network of single precision where vector code may not run or is
+ * switched off; -EINVAL for a NULL pointer.
  */
 int neural_network_predict(struct neural_network *nn, const void *input,
 			   void *output);

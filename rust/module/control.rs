@@ -23,6 +23,7 @@ use kernel::{
 
 use crate::{
     debugfs,
+    dispatch,
     failure::{
         failure,
         Failure,
@@ -293,6 +294,9 @@ fn query(query: &mut uabi::Query) -> Outcome {
     // CAST: At most 4096.
     query.networks = registry::count() as u32;
     query.features = uabi::FEATURES;
+    if dispatch::has_vector() {
+        query.features |= uabi::FEATURE_F32;
+    }
     query.max_model_bytes = model::MAX_MODEL_BYTES;
     Ok(())
 }
@@ -396,7 +400,7 @@ fn info(network: &Network) -> Outcome<uabi::Info> {
         input_dim: ports.input.dim,
         output_dim: ports.output.dim,
         // CAST: Limited by the file format.
-        layers: model.steps().len() as u32,
+        layers: model.layers().count() as u32,
         generation: model.generation,
         macs: model.plan().macs,
         weight_bytes: model.plan().weight_bytes as u64,

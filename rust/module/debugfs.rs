@@ -14,6 +14,8 @@ use kernel::{
     uaccess::UserSliceReader, //
 };
 
+use neural_core::nnm::DType;
+
 use crate::{
     dispatch,
     failure::Line,
@@ -173,7 +175,7 @@ fn layers_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             &"bytes",
         ],
     )?;
-    for (i, step) in model.steps().iter().enumerate() {
+    for (i, step) in model.layers().enumerate() {
         row(
             f,
             [
@@ -201,7 +203,11 @@ fn layers_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "context: {context}")?;
     writeln!(f, "simd: {}", u8::from(network.simd()))?;
     let vector = network.simd() && model.vectorised(1);
-    let isa = if vector { dispatch::isa() } else { "scalar" };
+    let isa = match model.ports.dtype {
+        _ if vector => dispatch::isa(),
+        DType::F32 => "none",
+        _ => "scalar",
+    };
     writeln!(f, "isa: {isa}")
 }
 

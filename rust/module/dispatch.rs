@@ -256,10 +256,20 @@ pub(crate) fn kernels(vector: bool, stop: Option<&AtomicBool>) -> Dispatch<'_> {
     Simd::new(choice.and_then(|choice| choice.set), sections)
 }
 
-/// Whether vector code is faster for so many multiply-accumulates of these elements.
+/// Whether there is vector code to use, without which nothing computes in single precision.
+pub(crate) fn has_vector() -> bool {
+    CHOICE.as_ref().is_some_and(|choice| choice.set.is_some())
+}
+
+/// Whether vector code is to be used for so many multiply-accumulates of these elements: because it is
+/// faster, or because there is nothing else.
 pub(crate) fn pays(dtype: DType, macs: u64) -> bool {
-    let crossover = |choice: &Choice| choice.set.is_some() && macs >= choice.crossover;
-    dtype == DType::I8 && CHOICE.as_ref().is_some_and(crossover)
+    let least = |choice: &Choice| match dtype {
+        DType::I8 => macs >= choice.crossover,
+        DType::F32 => true,
+        _ => false,
+    };
+    has_vector() && CHOICE.as_ref().is_some_and(least)
 }
 
 /// The name of the instruction set that is used where vector code is.

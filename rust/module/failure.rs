@@ -65,7 +65,8 @@ impl Write for Line {
 pub(crate) enum Kind {
     /// Wrong size, count or address.
     Input = 0,
-    /// Too costly where the caller may not sleep, or no allowed CPU within its reach.
+    /// Too costly where the caller may not sleep, no allowed CPU within its reach, or single
+    /// precision where vector code may not run.
     Context = 1,
     /// An allocation failed.
     Memory = 2,
@@ -89,7 +90,7 @@ pub(crate) struct Failure {
 }
 
 /// An error number that the kernel crate has no constant for.
-fn errno(number: u32) -> Error {
+pub(crate) fn errno(number: u32) -> Error {
     // CAST: Error numbers are below 4096.
     Error::from_errno(-(number as i32))
 }
@@ -123,7 +124,8 @@ impl Failure {
     #[cold]
     #[inline(never)]
     pub(crate) fn from_core(error: neural_core::error::Error, kind: Kind) -> Self {
-        let errno = match error.class() {
+        let class = error.class();
+        let errno = match class {
             Class::Invalid => EINVAL,
             Class::TooBig => E2BIG,
             Class::Corrupt => errno(bindings::EBADMSG),
@@ -132,10 +134,10 @@ impl Failure {
             Class::Range => ERANGE,
             Class::Interrupted => EINTR,
         };
-        let kind = if errno == EINTR {
-            Kind::Interrupted
-        } else {
-            kind
+        let kind = match class {
+            Class::Interrupted => Kind::Interrupted,
+            Class::NoVector => Kind::Context,
+            _ => kind,
         };
         Failure::new(errno, kind, format_args!("{error}"))
     }

@@ -10,6 +10,7 @@
 //! model takes it. Context: creation and drop: task, may sleep.
 
 use kernel::{
+    bindings,
     new_condvar,
     new_mutex,
     prelude::*,
@@ -36,6 +37,7 @@ use neural_core::{
 use crate::{
     dispatch,
     failure::{
+        errno,
         failure,
         Failure,
         Kind,
@@ -72,6 +74,10 @@ fn cost_of(step: &Step) -> u64 {
     let (mac, output) = match (step.dtype(), step.kind()) {
         (_, OpKind::Forest) => (8, 16),
         (DType::Q16, _) => (1, cost_of_activation(step.activation())),
+        // By vector code; what limits it is the way of the weights from memory.
+        (DType::F32, OpKind::Attention) => (4, 16),
+        (DType::F32, OpKind::Lstm | OpKind::LstmCell | OpKind::Gru | OpKind::GruCell) => (1, 64),
+        (DType::F32, _) => (1, 16),
         (_, OpKind::Dense | OpKind::Conv2d) => (2, 128),
         (_, OpKind::DepthwiseConv2d) => (4, 96),
         (_, OpKind::AveragePool2d) => (8, 64),
@@ -269,6 +275,13 @@ impl Model {
         spread: Spread,
         generation: u32,
     ) -> Outcome<SlabArc<Self>> {
+        if file.dtype() == DType::F32 && !dispatch::has_vector() {
+            return Err(failure!(
+                errno(bindings::EOPNOTSUPP),
+                Model,
+                "model: single precision needs vector code, for which this CPU has no AVX2 and FMA, or neural_force_isa is scalar"
+            ));
+        }
         let mut steps = empty_steps(file.step_count())?;
         let mut plan = Plan::default();
         let weights = prepare(file, spread, &mut steps, &mut plan)?;
@@ -355,9 +368,9 @@ impl Model {
         &self.plan
     }
 
-    /// The steps of the plan.
-    pub(crate) fn steps(&self) -> &[Step] {
-        &self.steps
+    /// The layers: the steps that are operations of the model file.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| !step.is_copy())
     }
 
     /// Whether vector code is worth a section around so many predictions.

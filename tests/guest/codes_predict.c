@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Predicts samples of 8-bit codes again and again, one by one and as a batch,
- * from several threads, and compares the answers:
+ * Predicts samples of 8-bit codes, or of single precision, again and again, one
+ * by one and as a batch, from several threads, and compares the answers:
  *
  *	codes_predict NETWORK INPUTS ANSWERS [THREADS ROUNDS]
  *
  * The files hold one sample after the other. Prints what the kernel says of
- * the network and how many answers were compared.
+ * the network and how many answers were compared. Answers are the same when all
+ * bits are, but where there is to be no number (NaN), any of those will do.
  */
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,7 +26,7 @@
 static int dev, rounds = 1;
 static struct neural_info info;
 static uint8_t inputs[MOST], answers[MOST];
-static unsigned int count;
+static unsigned int count, in_bytes, out_bytes;
 
 static int call(unsigned long cmd, void *arg, const char *what)
 {
@@ -45,6 +47,23 @@ static size_t read_file(const char *path, uint8_t *to)
 	}
 	close(fd);
 	return size;
+}
+
+static int same(const uint8_t *got, const uint8_t *want, size_t bytes)
+{
+	size_t i;
+
+	if (info.dtype != NEURAL_DTYPE_F32)
+		return !memcmp(got, want, bytes);
+	for (i = 0; i < bytes; i += sizeof(float)) {
+		float x, y;
+
+		memcpy(&x, got + i, sizeof(x));
+		memcpy(&y, want + i, sizeof(y));
+		if (memcmp(&x, &y, sizeof(x)) && !(isnan(x) && isnan(y)))
+			return 0;
+	}
+	return 1;
 }
 
 static int find(const char *name)
@@ -68,10 +87,10 @@ static int find(const char *name)
 /* Returns the number of answers that are wrong. */
 static void *work(void *arg)
 {
-	uint8_t *got = calloc(count, info.output_dim);
+	uint8_t *got = calloc(count, out_bytes);
 	struct neural_predict predict = { .id = info.id,
-					  .input_bytes = info.input_dim,
-					  .output_bytes = info.output_dim };
+					  .input_bytes = in_bytes,
+					  .output_bytes = out_bytes };
 	uintptr_t wrong = 0;
 	unsigned int i;
 	int round;
@@ -80,20 +99,18 @@ static void *work(void *arg)
 	for (round = 0; round < rounds; round++) {
 		for (i = 0; i < count; i++) {
 			predict.count = 1;
-			predict.input =
-				(uintptr_t)(inputs + i * info.input_dim);
+			predict.input = (uintptr_t)(inputs + i * in_bytes);
 			predict.output = (uintptr_t)got;
 			if (call(NEURAL_IOC_PREDICT, &predict, "predict") ||
-			    memcmp(got, answers + i * info.output_dim,
-				   info.output_dim))
+			    !same(got, answers + i * out_bytes, out_bytes))
 				wrong++;
 		}
 		predict.count = count;
 		predict.input = (uintptr_t)inputs;
 		predict.output = (uintptr_t)got;
-		memset(got, 0x55, count * info.output_dim);
+		memset(got, 0x55, count * out_bytes);
 		if (call(NEURAL_IOC_PREDICT_BATCH, &predict, "batch") ||
-		    memcmp(got, answers, count * info.output_dim))
+		    !same(got, answers, count * out_bytes))
 			wrong++;
 	}
 	free(got);
@@ -122,9 +139,15 @@ int main(int argc, char **argv)
 		return 1;
 	in = read_file(argv[2], inputs);
 	out = read_file(argv[3], answers);
-	count = in / info.input_dim;
-	if (info.dtype != NEURAL_DTYPE_I8 || in % info.input_dim ||
-	    out != count * info.output_dim || n < 1 || n > 64) {
+	in_bytes = info.input_dim;
+	out_bytes = info.output_dim;
+	if (info.dtype == NEURAL_DTYPE_F32) {
+		in_bytes *= sizeof(float);
+		out_bytes *= sizeof(float);
+	}
+	count = in / in_bytes;
+	if (info.dtype == NEURAL_DTYPE_Q16 || in % in_bytes ||
+	    out != count * out_bytes || n < 1 || n > 64) {
 		fprintf(stderr, "these files are not for this network\n");
 		return 1;
 	}
@@ -134,9 +157,11 @@ int main(int argc, char **argv)
 		pthread_join(threads[i], &ret);
 		wrong += (uintptr_t)ret;
 	}
-	printf("%u -> %u codes, input %#x %d, output %#x %d: %u answers, %lu wrong\n",
-	       info.input_dim, info.output_dim, info.input_scale,
-	       info.input_zero_point, info.output_scale, info.output_zero_point,
-	       2 * n * rounds * count, (unsigned long)wrong);
+	printf("%u -> %u %s, input %#x %d, output %#x %d: %u answers, %lu wrong\n",
+	       info.input_dim, info.output_dim,
+	       info.dtype == NEURAL_DTYPE_F32 ? "numbers" : "codes",
+	       info.input_scale, info.input_zero_point, info.output_scale,
+	       info.output_zero_point, 2 * n * rounds * count,
+	       (unsigned long)wrong);
 	return wrong != 0;
 }

@@ -7,6 +7,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/device.h>
 #include <linux/err.h>
@@ -26,6 +27,8 @@
 #include <linux/sort.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
+
+#include <asm/fpu/api.h>
 
 #include "plain_kunit.h"
 
@@ -344,8 +347,8 @@ struct codes {
 	s8 out[CODES][CODES_OUT];
 };
 
-static int read_codes(struct device *dev, const char *name, void *to,
-		      size_t size)
+static int read_file(struct device *dev, const char *name, void *to,
+		     size_t size)
 {
 	const struct firmware *fw;
 	int ret = request_firmware(&fw, name, dev);
@@ -360,28 +363,44 @@ static int read_codes(struct device *dev, const char *name, void *to,
 	return ret;
 }
 
+/* Loads the model NAME.nnm and reads its samples and answers from NAME.in and NAME.out. */
+static int read_known(struct neural_network **nn, const char *network,
+		      const char *name, void *in, size_t in_bytes, void *out,
+		      size_t out_bytes)
+{
+	struct device *dev = root_device_register("neural_test");
+	const struct firmware *fw;
+	char path[64];
+	int ret;
+
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	scnprintf(path, sizeof(path), "neural/%s.nnm", name);
+	ret = request_firmware(&fw, path, dev);
+	if (!ret) {
+		*nn = neural_network_load(network, fw->data, fw->size);
+		release_firmware(fw);
+		ret = PTR_ERR_OR_ZERO(*nn);
+	}
+	scnprintf(path, sizeof(path), "neural/%s.in", name);
+	if (!ret)
+		ret = read_file(dev, path, in, in_bytes);
+	scnprintf(path, sizeof(path), "neural/%s.out", name);
+	if (!ret)
+		ret = read_file(dev, path, out, out_bytes);
+	root_device_unregister(dev);
+	return ret;
+}
+
 static struct codes *make_codes(struct kunit *test, const char *name)
 {
 	struct codes *codes = kzalloc(sizeof(*codes), GFP_KERNEL);
-	struct device *dev = root_device_register("neural_test");
-	const struct firmware *fw;
 	int ret = -ENOMEM;
 
-	if (codes && !IS_ERR(dev))
-		ret = request_firmware(&fw, "neural/codes_mlp.nnm", dev);
-	if (!ret) {
-		codes->nn = neural_network_load(name, fw->data, fw->size);
-		release_firmware(fw);
-		ret = PTR_ERR_OR_ZERO(codes->nn);
-	}
-	if (!ret)
-		ret = read_codes(dev, "neural/codes_mlp.in", codes->in,
-				 sizeof(codes->in));
-	if (!ret)
-		ret = read_codes(dev, "neural/codes_mlp.out", codes->out,
+	if (codes)
+		ret = read_known(&codes->nn, name, "codes_mlp", codes->in,
+				 sizeof(codes->in), codes->out,
 				 sizeof(codes->out));
-	if (!IS_ERR(dev))
-		root_device_unregister(dev);
 	KUNIT_EXPECT_EQ(test, ret, 0);
 	return ret ? NULL : codes;
 }
@@ -457,6 +476,80 @@ static void codes_are_the_same_in_all_contexts(struct kunit *test)
 	drop_codes(test, codes, "t_codes_ctx");
 }
 
+static void
+a_batch_of_any_size_gives_the_codes_of_single_ones(struct kunit *test)
+{
+	static const char *const settings[] = { "cache_size 0", "cache_size 4",
+						"batch_spread 2" };
+	struct codes *codes = make_codes(test, "t_codes_sizes");
+	unsigned int size, i, k, bad = 0;
+
+	if (!holds(test, codes))
+		return;
+	for (k = 0; k < ARRAY_SIZE(settings); k++) {
+		KUNIT_EXPECT_EQ(
+			test, neural_network_configure(codes->nn, settings[k]),
+			0);
+		for (size = 1; size <= 2 * CODES + 2; size++) {
+			struct neural_batch *batch =
+				neural_batch_create_for(codes->nn, size);
+
+			if (!holds(test, batch))
+				return;
+			for (i = 0; i < size; i++) {
+				/* Some again and again, for the cache. */
+				memcpy(batch->inputs[i],
+				       codes->in[i * i % CODES], CODES_IN);
+				memset(batch->outputs[i], 0x55, CODES_OUT);
+			}
+			bad += !!neural_batch_predict(codes->nn, batch);
+			for (i = 0; i < size; i++)
+				bad += !!memcmp(batch->outputs[i],
+						codes->out[i * i % CODES],
+						CODES_OUT);
+			neural_batch_free(batch);
+		}
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	drop_codes(test, codes, "t_codes_sizes");
+}
+
+/* Samples that are no whole number of words. */
+static void samples_of_codes_lie_without_gaps(struct kunit *test)
+{
+	struct device *dev = root_device_register("neural_test");
+	struct neural_network *nn = ERR_PTR(-ENODEV);
+	struct neural_batch *batch;
+	const struct firmware *fw;
+	unsigned int i, bad = 0;
+	s8 out[10];
+
+	if (!holds(test, !IS_ERR(dev)))
+		return;
+	if (!request_firmware(&fw, "neural/codes_image.nnm", dev)) {
+		nn = neural_network_load("t_gaps", fw->data, fw->size);
+		release_firmware(fw);
+	}
+	root_device_unregister(dev);
+	if (!holds(test, !IS_ERR(nn)))
+		return;
+	KUNIT_EXPECT_EQ(test, neural_network_output_bytes(nn), sizeof(out));
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
+	batch = neural_batch_create_for(nn, 5);
+	if (!holds(test, batch))
+		return;
+	for (i = 0; i < 5; i++)
+		memset(batch->inputs[i], 40 * i - 100,
+		       neural_network_input_bytes(nn));
+	KUNIT_EXPECT_EQ(test, neural_batch_predict(nn, batch), 0);
+	for (i = 0; i < 5; i++)
+		bad += neural_network_predict(nn, batch->inputs[i], out) ||
+		       memcmp(out, batch->outputs[i], sizeof(out));
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	neural_batch_free(batch);
+	drop(test, nn, "t_gaps");
+}
+
 struct codes_storm {
 	struct hrtimer timer;
 	struct codes *codes;
@@ -520,6 +613,326 @@ static void interrupts_predict_codes_over_a_batch_of_codes(struct kunit *test)
 	neural_batch_free(batch);
 	kfree(storm);
 	drop_codes(test, codes, "t_codes_storm");
+}
+
+/* ---- Single precision --------------------------------------------------------------------- */
+
+#define FLOATS_IN 16
+#define FLOATS_OUT 8
+#define FLOATS 16
+
+/* The bits of numbers: the files that tests/vectors/floats has. */
+struct floats {
+	struct neural_network *nn;
+	s32 in[FLOATS][FLOATS_IN];
+	s32 known[FLOATS][FLOATS_OUT];
+	/* What this CPU answers, whose vector code may add in another order. */
+	s32 out[FLOATS][FLOATS_OUT];
+};
+
+static void drop_floats(struct kunit *test, struct floats *floats,
+			const char *name)
+{
+	drop(test, floats->nn, name);
+	kfree(floats);
+}
+
+/* Returns NULL, and the test is over, where no vector code is to be had. */
+static struct floats *make_floats(struct kunit *test, const char *name)
+{
+	struct floats *floats = kzalloc(sizeof(*floats), GFP_KERNEL);
+	unsigned int i, bad = 0;
+	int ret = -ENOMEM;
+
+	if (floats)
+		ret = read_known(&floats->nn, name, "floats_mlp", floats->in,
+				 sizeof(floats->in), floats->known,
+				 sizeof(floats->known));
+	if (ret == -EOPNOTSUPP && !boot_cpu_has(X86_FEATURE_AVX2)) {
+		kfree(floats);
+		return NULL;
+	}
+	KUNIT_EXPECT_EQ(test, ret, 0);
+	if (ret)
+		return NULL;
+	KUNIT_EXPECT_EQ(
+		test, neural_network_configure(floats->nn, "cache_size 0"), 0);
+	for (i = 0; i < FLOATS; i++)
+		bad += !!neural_network_predict(floats->nn, floats->in[i],
+						floats->out[i]);
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	return floats;
+}
+
+static void numbers_are_counted_in_bytes(struct kunit *test)
+{
+	struct floats *floats = make_floats(test, "t_floats");
+	struct neural_batch *batch;
+	unsigned int i, k, bad = 0;
+
+	if (!floats)
+		return;
+	KUNIT_EXPECT_EQ(test, neural_network_dtype(floats->nn),
+			NEURAL_DTYPE_F32);
+	KUNIT_EXPECT_EQ(test, neural_network_input_dim(floats->nn), FLOATS_IN);
+	KUNIT_EXPECT_EQ(test, neural_network_output_dim(floats->nn),
+			FLOATS_OUT);
+	KUNIT_EXPECT_EQ(test, neural_network_input_bytes(floats->nn),
+			sizeof(floats->in[0]));
+	KUNIT_EXPECT_EQ(test, neural_network_output_bytes(floats->nn),
+			sizeof(floats->out[0]));
+	batch = neural_batch_create_for(floats->nn, FLOATS);
+	if (!holds(test, batch))
+		return;
+	for (i = 0; i < FLOATS; i++)
+		memcpy(batch->inputs[i], floats->in[i], sizeof(floats->in[i]));
+	KUNIT_EXPECT_EQ(test, neural_batch_predict(floats->nn, batch), 0);
+	for (i = 0; i < FLOATS; i++)
+		bad += !!memcmp(batch->outputs[i], floats->out[i],
+				sizeof(floats->out[i]));
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	/* Positive numbers: their bits are in the order of the numbers. */
+	for (i = 0; i < FLOATS; i++)
+		for (k = 0; k < FLOATS_OUT; k++)
+			bad += abs(floats->out[i][k] - floats->known[i][k]) >
+			       64;
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	neural_batch_free(batch);
+	drop_floats(test, floats, "t_floats");
+}
+
+static int predict_while_softirqs_are_off(struct neural_network *nn, s32 *in,
+					  s32 *out)
+{
+	struct call call = { .nn = nn, .in = in, .out = out };
+
+	call.irq_work = IRQ_WORK_INIT_HARD(call_in_hardirq);
+	local_bh_disable();
+	irq_work_queue(&call.irq_work);
+	/* Pairs with the release in call_in_hardirq(). */
+	while (!smp_load_acquire(&call.done))
+		cpu_relax();
+	local_bh_enable();
+	irq_work_sync(&call.irq_work);
+	return call.ret;
+}
+
+static void
+numbers_are_the_same_wherever_vector_code_may_run(struct kunit *test)
+{
+	struct floats *floats = make_floats(test, "t_floats_ctx");
+	s32 out[FLOATS_OUT];
+	unsigned int i, bad = 0;
+	unsigned long flags;
+	int ret;
+
+	if (!floats)
+		return;
+	for (i = 0; i < FLOATS; i++) {
+		s32 *in = floats->in[i];
+
+		memset(out, 0x55, sizeof(out));
+		bad += predict_in_softirq(floats->nn, in, out) ||
+		       memcmp(out, floats->out[i], sizeof(out));
+		memset(out, 0x55, sizeof(out));
+		bad += predict_in_hardirq(floats->nn, in, out) ||
+		       memcmp(out, floats->out[i], sizeof(out));
+		memset(out, 0x55, sizeof(out));
+		local_irq_save(flags);
+		bad += neural_network_predict(floats->nn, in, out) ||
+		       memcmp(out, floats->out[i], sizeof(out));
+		local_irq_restore(flags);
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	kernel_fpu_begin();
+	ret = neural_network_predict(floats->nn, floats->in[0], out);
+	kernel_fpu_end();
+	KUNIT_EXPECT_EQ(test, ret, -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test,
+			predict_while_softirqs_are_off(floats->nn,
+						       floats->in[0], out),
+			-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(floats->nn, "simd 0"),
+			0);
+	KUNIT_EXPECT_EQ(test,
+			neural_network_predict(floats->nn, floats->in[0], out),
+			-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, neural_network_configure(floats->nn, "simd 1"),
+			0);
+	memset(out, 0x55, sizeof(out));
+	KUNIT_EXPECT_EQ(test,
+			neural_network_predict(floats->nn, floats->in[0], out),
+			0);
+	KUNIT_EXPECT_EQ(test, memcmp(out, floats->out[0], sizeof(out)), 0);
+	drop_floats(test, floats, "t_floats_ctx");
+}
+
+/* ---- All at once -------------------------------------------------------------------------- */
+
+#define CROWD_ROUNDS 2000
+#define CROWD_OUT 64
+
+/* A network with samples and answers, and all who predict with it. */
+struct crowd {
+	struct neural_network *nn;
+	const u8 *in;
+	const u8 *out;
+	size_t in_bytes;
+	size_t out_bytes;
+	unsigned int samples;
+	/* Where an interrupt may find no section for vector code. */
+	bool needs_vector;
+	atomic_t wrong;
+	atomic_t interrupts;
+	atomic_t refused;
+};
+
+/* A task on a CPU, and a timer that interrupts it. */
+struct member {
+	struct crowd *crowd;
+	struct hrtimer timer;
+	struct completion done;
+	unsigned int turn;
+	bool stop;
+};
+
+static void check_one(struct crowd *crowd, unsigned int turn, bool interrupt)
+{
+	unsigned int i = turn % crowd->samples;
+	u8 out[CROWD_OUT];
+	int ret;
+
+	memset(out, 0x55, sizeof(out));
+	ret = neural_network_predict(crowd->nn, crowd->in + i * crowd->in_bytes,
+				     out);
+	if (interrupt && crowd->needs_vector && ret == -EOPNOTSUPP)
+		atomic_inc(&crowd->refused);
+	else if (ret || memcmp(out, crowd->out + i * crowd->out_bytes,
+			       crowd->out_bytes))
+		atomic_inc(&crowd->wrong);
+}
+
+static enum hrtimer_restart crowd_tick(struct hrtimer *timer)
+{
+	struct member *member = container_of(timer, struct member, timer);
+
+	check_one(member->crowd, member->turn++, true);
+	atomic_inc(&member->crowd->interrupts);
+	if (READ_ONCE(member->stop))
+		return HRTIMER_NORESTART;
+	hrtimer_forward_now(timer, ns_to_ktime(150000));
+	return HRTIMER_RESTART;
+}
+
+static int crowd_task(void *arg)
+{
+	struct member *member = arg;
+	unsigned int i;
+
+	hrtimer_setup(&member->timer, crowd_tick, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_PINNED_HARD);
+	hrtimer_start(&member->timer, ns_to_ktime(150000),
+		      HRTIMER_MODE_REL_PINNED_HARD);
+	for (i = 0; i < CROWD_ROUNDS; i++) {
+		check_one(member->crowd, i + raw_smp_processor_id(), false);
+		cond_resched();
+	}
+	WRITE_ONCE(member->stop, true);
+	hrtimer_cancel(&member->timer);
+	kthread_complete_and_exit(&member->done, 0);
+}
+
+static void run_crowd(struct kunit *test, struct crowd *crowd)
+{
+	struct member *members =
+		kcalloc(nr_cpu_ids, sizeof(*members), GFP_KERNEL);
+	cpumask_var_t started;
+	unsigned int cpu;
+
+	if (!holds(test, members && zalloc_cpumask_var(&started, GFP_KERNEL)) ||
+	    !holds(test, crowd->out_bytes <= CROWD_OUT))
+		return;
+	for_each_online_cpu(cpu) {
+		struct task_struct *task;
+
+		members[cpu].crowd = crowd;
+		init_completion(&members[cpu].done);
+		task = kthread_create_on_cpu(crowd_task, &members[cpu], cpu,
+					     "neural_test/%u");
+		if (IS_ERR(task))
+			break;
+		wake_up_process(task);
+		cpumask_set_cpu(cpu, started);
+	}
+	for_each_cpu(cpu, started)
+		wait_for_completion(&members[cpu].done);
+	KUNIT_EXPECT_TRUE(test, cpumask_equal(started, cpu_online_mask));
+	KUNIT_EXPECT_EQ(test, atomic_read(&crowd->wrong), 0);
+	KUNIT_EXPECT_NE(test, atomic_read(&crowd->interrupts), 0);
+	kunit_info(test, "%d interrupts, %d without vector code\n",
+		   atomic_read(&crowd->interrupts),
+		   atomic_read(&crowd->refused));
+	free_cpumask_var(started);
+	kfree(members);
+}
+
+static void all_cpus_and_interrupts_predict_codes(struct kunit *test)
+{
+	struct codes *codes = make_codes(test, "t_codes_crowd");
+	struct crowd crowd = { .in_bytes = CODES_IN,
+			       .out_bytes = CODES_OUT,
+			       .samples = CODES };
+
+	if (!holds(test, codes))
+		return;
+	KUNIT_EXPECT_EQ(test,
+			neural_network_configure(codes->nn, "cache_size 0"), 0);
+	crowd.nn = codes->nn;
+	crowd.in = (u8 *)codes->in;
+	crowd.out = (u8 *)codes->out;
+	run_crowd(test, &crowd);
+	drop_codes(test, codes, "t_codes_crowd");
+}
+
+static void all_cpus_and_interrupts_predict_numbers(struct kunit *test)
+{
+	struct floats *floats = make_floats(test, "t_floats_crowd");
+	struct crowd crowd = { .in_bytes = sizeof(floats->in[0]),
+			       .out_bytes = sizeof(floats->out[0]),
+			       .samples = FLOATS,
+			       .needs_vector = true };
+
+	if (!floats)
+		return;
+	crowd.nn = floats->nn;
+	crowd.in = (u8 *)floats->in;
+	crowd.out = (u8 *)floats->out;
+	run_crowd(test, &crowd);
+	drop_floats(test, floats, "t_floats_crowd");
+}
+
+static void all_cpus_and_interrupts_predict_q16(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_crowd");
+	struct crowd crowd = { .in_bytes = IN * sizeof(s32),
+			       .out_bytes = OUT * sizeof(s32),
+			       .samples = 8 };
+	s32 in[8][IN], out[8][OUT];
+	unsigned int i, bad = 0;
+
+	if (!holds(test, nn))
+		return;
+	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_size 0"), 0);
+	for (i = 0; i < 8; i++) {
+		fill_input(in[i], IN, i);
+		bad += !!neural_network_predict(nn, in[i], out[i]);
+	}
+	KUNIT_EXPECT_EQ(test, bad, 0);
+	crowd.nn = nn;
+	crowd.in = (u8 *)in;
+	crowd.out = (u8 *)out;
+	run_crowd(test, &crowd);
+	drop(test, nn, "t_crowd");
 }
 
 /* ---- CPUs, batches, memory ----------------------------------------------------------------- */
@@ -727,8 +1140,15 @@ static struct kunit_case neural_capi_cases[] = {
 	KUNIT_CASE(interrupts_do_not_disturb_the_prediction_they_interrupt),
 	KUNIT_CASE(a_costly_network_needs_a_caller_that_may_sleep),
 	KUNIT_CASE(codes_are_counted_in_bytes),
+	KUNIT_CASE(a_batch_of_any_size_gives_the_codes_of_single_ones),
+	KUNIT_CASE(samples_of_codes_lie_without_gaps),
 	KUNIT_CASE(codes_are_the_same_in_all_contexts),
 	KUNIT_CASE(interrupts_predict_codes_over_a_batch_of_codes),
+	KUNIT_CASE(numbers_are_counted_in_bytes),
+	KUNIT_CASE(numbers_are_the_same_wherever_vector_code_may_run),
+	KUNIT_CASE(all_cpus_and_interrupts_predict_q16),
+	KUNIT_CASE(all_cpus_and_interrupts_predict_codes),
+	KUNIT_CASE(all_cpus_and_interrupts_predict_numbers),
 	KUNIT_CASE(work_is_done_on_an_allowed_cpu),
 	KUNIT_CASE(a_batch_gives_what_single_predictions_give),
 	KUNIT_CASE(memory_lies_on_the_node_that_was_asked_for),

@@ -17,6 +17,8 @@ failed=0
 
 "$python" "$here/kml.py" || failed=1
 
+"$python" "$here/floats.py" --check || failed=1
+
 for maker in make_tflite int8 tflite_models; do
 	status=0
 	python3 "$here/$maker.py" --check || status=$?

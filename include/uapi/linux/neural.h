@@ -56,6 +56,8 @@ struct neural_msg {
 #define NEURAL_FEATURE_NUMA (1ULL << 2) /* NUMA placement */
 #define NEURAL_FEATURE_REPLACE (1ULL << 3) /* live replacement */
 #define NEURAL_FEATURE_I8 (1ULL << 4) /* networks of 8-bit codes */
+/* networks of single precision, for which this CPU has vector code */
+#define NEURAL_FEATURE_F32 (1ULL << 5)
 
 /**
  * struct neural_query - what this module is and can do
@@ -119,6 +121,7 @@ struct neural_name {
 #define NEURAL_DTYPE_Q16 1 /* __s32, Q16.16 */
 #define NEURAL_DTYPE_I8 \
 	2 /* __s8, a code q for the number scale * (q - zero_point) */
+#define NEURAL_DTYPE_F32 5 /* float, IEEE 754 single precision */
 
 /**
  * struct neural_info - what a network is
@@ -196,8 +199,8 @@ struct neural_predict {
 
 /* Indices into neural_stats.errors. */
 #define NEURAL_ERR_INPUT 0 /* wrong size, count or address */
-#define NEURAL_ERR_CONTEXT \
-	1 /* too costly where the caller may not sleep, or no allowed CPU within its reach */
+/* too costly where the caller may not sleep, no allowed CPU within its reach, or no vector code */
+#define NEURAL_ERR_CONTEXT 1
 #define NEURAL_ERR_MEMORY 2 /* an allocation failed */
 #define NEURAL_ERR_MODEL 3 /* a model file was refused */
 #define NEURAL_ERR_INTERRUPTED 4 /* a signal ended a long call */

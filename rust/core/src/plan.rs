@@ -627,8 +627,8 @@ struct Tensors<'a> {
 type Rest<'a> = [(usize, &'a [u8]); 3];
 
 impl Step {
-    /// Whether it copies the input or the output of the network.
-    fn is_copy(&self) -> bool {
+    /// Whether it copies the input or the output of the network, and is no operation of the model.
+    pub fn is_copy(&self) -> bool {
         matches!(self.work, Work::Int8(Int8::Flip) | Work::Float(Float::Copy))
     }
 

@@ -73,6 +73,7 @@ impl Port {
                 scale: f32::from_bits(scale),
                 zero,
             },
+            uapi::DTYPE_F32 => Elements::F32,
             other => {
                 let why = format!("{other} is not known to this program");
                 return Err(Error::refused("type of elements", why));

@@ -29,11 +29,13 @@ pub const ERR_NAMES: [&str; ERR_KINDS] = [
     "config",
 ];
 /// The bits of `neural_query.features`, lowest first.
-pub const FEATURE_NAMES: [&str; 5] = ["q16", "cache", "numa", "replace", "i8"];
+pub const FEATURE_NAMES: [&str; 6] = ["q16", "cache", "numa", "replace", "i8", "f32"];
 /// `neural_info.dtype`: `__s32` in Q16.16.
 pub const DTYPE_Q16: u32 = 1;
 /// `neural_info.dtype`: `__s8`, codes.
 pub const DTYPE_I8: u32 = 2;
+/// `neural_info.dtype`: `float`.
+pub const DTYPE_F32: u32 = 5;
 
 /// `struct neural_msg`.
 #[repr(C)]
@@ -107,7 +109,7 @@ pub struct Info {
     pub name: [u8; NAME_LEN],
     /// Its id.
     pub id: u32,
-    /// [`DTYPE_Q16`] or [`DTYPE_I8`].
+    /// [`DTYPE_Q16`], [`DTYPE_I8`] or [`DTYPE_F32`].
     pub dtype: u32,
     /// Elements of an input.
     pub input_dim: u32,

@@ -75,6 +75,7 @@ fn wanted() -> Wanted {
         ("NEURAL_LOAD_FIRMWARE", u64::from(uapi::LOAD_FIRMWARE)),
         ("NEURAL_DTYPE_Q16", u64::from(uapi::DTYPE_Q16)),
         ("NEURAL_DTYPE_I8", u64::from(uapi::DTYPE_I8)),
+        ("NEURAL_DTYPE_F32", u64::from(uapi::DTYPE_F32)),
         ("NEURAL_ERR_KINDS", uapi::ERR_KINDS as u64),
     ] {
         w.add(name.to_owned(), value);

@@ -147,7 +147,13 @@ fn worker<D: Device>(
         return Err(Error::refused(&args.net, "has no inputs or no outputs"));
     }
     // From -1 to 1, or any code. CAST: the upper bits, kept in 17.
-    let number = |random: u64| ((random >> 47) as i32 - 0x1_0000).to_le_bytes();
+    let number = |random: u64| {
+        let q16 = (random >> 47) as i32 - 0x1_0000;
+        match info.dtype {
+            uapi::DTYPE_F32 => (q16 as f32 / 65536.0).to_le_bytes(),
+            _ => q16.to_le_bytes(),
+        }
+    };
     let fill = |element: &mut [u8], random: u64| {
         for (to, from) in element.iter_mut().zip(number(random)) {
             *to = from;

@@ -81,6 +81,7 @@ impl Device for Fake {
         let id = self.nets.borrow().len() as u32 + 1;
         let codes = |port: &Port| match port.elements {
             Elements::I8 { scale, zero } => (uapi::DTYPE_I8, scale.to_bits(), zero),
+            Elements::F32 => (uapi::DTYPE_F32, 0, 0),
             _ => (uapi::DTYPE_Q16, 0, 0),
         };
         let (dtype, input_scale, input_zero_point) = codes(engine.input());

@@ -99,6 +99,7 @@ fn dtype(code: u32) -> String {
     match code {
         uapi::DTYPE_Q16 => "q16".to_owned(),
         uapi::DTYPE_I8 => "i8".to_owned(),
+        uapi::DTYPE_F32 => "f32".to_owned(),
         _ => format!("type {code}"),
     }
 }
