@@ -25,6 +25,7 @@ use crate::{
     sys::{
         cpu,
         debugfs::Dir,
+        fpu,
         param,
         slab::SlabArc, //
     }, //
@@ -93,11 +94,20 @@ pub(crate) fn of_network(root: &Dir, network: &SlabArc<Network>) -> Result<Dir> 
 
 fn total_text(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "networks: {}", registry::count())?;
+    for (key, value) in sections() {
+        writeln!(f, "{key}: {value}")?;
+    }
     registry::total().write_text(f)
 }
 
+/// The sections in which vector code ran.
+fn sections() -> [(&'static str, u64); 2] {
+    let (sections, longest_ns) = fpu::section_stats();
+    [("sections", sections), ("section_max_ns", longest_ns)]
+}
+
 fn total_json(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    registry::total().write_json("", 0, f)?;
+    registry::total().write_json_with("", 0, &sections(), f)?;
     f.write_char('\n')
 }
 
@@ -197,7 +207,7 @@ fn layers_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     };
     writeln!(f, "generation: {}", model.generation)?;
     writeln!(f, "macs: {}", plan.macs)?;
-    writeln!(f, "cost: {}", model.cost)?;
+    writeln!(f, "cost: {}", model.cost())?;
     writeln!(f, "weight_bytes: {}", plan.weight_bytes)?;
     writeln!(f, "scratch_bytes: {}", plan.scratch_bytes)?;
     writeln!(f, "context: {context}")?;

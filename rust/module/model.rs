@@ -68,9 +68,20 @@ const ATOMIC_MACS: u64 = 1 << 18;
 /// Bytes of scratch memory up to which each CPU gets its own.
 const ATOMIC_SCRATCH: usize = 64 << 10;
 
+/// Bytes of scratch memory up to which a place of the pool is for several samples.
+const POOL_SCRATCH: usize = 1 << 20;
+
+/// The most samples that go through a plan side by side.
+pub(crate) const SIDE_BY_SIDE: usize = 16;
+
+/// What samples that go side by side through a plan that is run preemptible cost at the most, so that
+/// one who is to stop does so soon.
+const PREEMPTIBLE_MACS: u64 = 1 << 22;
+
 /// What a step costs, in multiply-accumulates of Q16.16: everything counts for as many as take about
-/// as long in general registers (see `Documentation/performance.rst`).
-fn cost_of(step: &Step) -> u64 {
+/// as long in general registers (see `Documentation/performance.rst`). With `vector`, what vector code
+/// is there for is computed by it.
+fn cost_of(step: &Step, vector: bool) -> u64 {
     let (mac, output) = match (step.dtype(), step.kind()) {
         (_, OpKind::Forest) => (8, 16),
         (DType::Q16, _) => (1, cost_of_activation(step.activation())),
@@ -78,6 +89,7 @@ fn cost_of(step: &Step) -> u64 {
         (DType::F32, OpKind::Attention) => (4, 16),
         (DType::F32, OpKind::Lstm | OpKind::LstmCell | OpKind::Gru | OpKind::GruCell) => (1, 64),
         (DType::F32, _) => (1, 16),
+        (_, OpKind::Dense | OpKind::Conv2d | OpKind::DepthwiseConv2d) if vector => (1, 4),
         (_, OpKind::Dense | OpKind::Conv2d) => (2, 128),
         (_, OpKind::DepthwiseConv2d) => (4, 96),
         (_, OpKind::AveragePool2d) => (8, 64),
@@ -89,6 +101,26 @@ fn cost_of(step: &Step) -> u64 {
     let outputs = u64::from(step.outputs()).saturating_mul(output);
     let macs = step.macs().saturating_mul(mac);
     macs.saturating_add(outputs).saturating_add(64)
+}
+
+/// What a prediction costs.
+#[derive(Clone, Copy)]
+struct Costs {
+    scalar: u64,
+    vector: u64,
+}
+
+impl Costs {
+    fn of(steps: &[Step]) -> Self {
+        let sum = |vector| {
+            let costs = steps.iter().map(|step| cost_of(step, vector));
+            costs.fold(0, u64::saturating_add)
+        };
+        Costs {
+            scalar: sum(false),
+            vector: sum(true),
+        }
+    }
 }
 
 /// What the activation of an element costs.
@@ -162,8 +194,9 @@ pub(crate) struct Model {
     freed: CondVar,
     pool_memory: usize,
     pool_slots: usize,
-    /// Cost of a prediction, in multiply-accumulates and what takes as long.
-    pub(crate) cost: u64,
+    /// Samples that the scratch memory of a task is for.
+    room: usize,
+    costs: Costs,
     /// One more with each model that a network gets.
     pub(crate) generation: u32,
     /// What goes in and out.
@@ -324,13 +357,18 @@ impl Model {
     }
 
     fn assemble(parts: Parts, spread: Spread, generation: u32) -> Outcome<SlabArc<Self>> {
-        let bytes = parts.plan.scratch_bytes;
+        let one = parts.plan.scratch_bytes;
+        let costs = Costs::of(&parts.steps);
+        let atomic = costs.scalar <= ATOMIC_MACS && one <= ATOMIC_SCRATCH;
+        let memory = if atomic { ATOMIC_SCRATCH } else { POOL_SCRATCH };
+        let room = memory.checked_div(one).unwrap_or(SIDE_BY_SIDE);
+        let room = room.min(side_by_side(parts.ports.dtype, atomic, costs.vector));
+        let room = room.max(1);
+        let bytes = one.saturating_mul(room);
         let no_memory = |_| Failure::memory("scratch", bytes);
         let mut slots = KVec::new();
-        let costs = parts.steps.iter().map(cost_of);
-        let cost = costs.fold(0, u64::saturating_add);
-        let scratch = if cost <= ATOMIC_MACS && bytes <= ATOMIC_SCRATCH {
-            Scratch::Cpu(CpuScratch::new(bytes, spread.scratch()).map_err(no_memory)?)
+        let scratch = if atomic {
+            Scratch::Cpu(CpuScratch::new(one, bytes, spread.scratch()).map_err(no_memory)?)
         } else {
             let count = (2 * cpu::online_count()).min(POOL_SLOTS);
             for _ in 0..count {
@@ -355,7 +393,8 @@ impl Model {
                     freed <- new_condvar!("neural_pool_freed"),
                     pool_memory,
                     pool_slots,
-                    cost,
+                    room,
+                    costs,
                     generation,
                     ports: parts.ports,
                 }),
@@ -371,6 +410,20 @@ impl Model {
     /// The layers: the steps that are operations of the model file.
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Step> {
         self.steps.iter().filter(|step| !step.is_copy())
+    }
+
+    /// Cost of a prediction, in multiply-accumulates and what takes as long.
+    pub(crate) fn cost(&self) -> u64 {
+        self.costs.scalar
+    }
+
+    /// How many samples may go through the plan side by side, with or without vector code.
+    pub(crate) fn side_by_side(&self, vector: bool) -> usize {
+        let cost = match vector {
+            true => self.costs.vector,
+            false => self.costs.scalar,
+        };
+        side_by_side(self.ports.dtype, self.is_atomic(), cost).min(self.room)
     }
 
     /// Whether vector code is worth a section around so many predictions.
@@ -410,6 +463,7 @@ impl Model {
         }
     }
 
+    /// Predicts samples, as many side by side as the scratch memory is for.
     fn execute<K: Kernels>(
         &self,
         kernels: &K,
@@ -417,20 +471,28 @@ impl Model {
         input: &[u8],
         output: &mut [u8],
     ) -> Outcome {
-        plan::run(
-            kernels,
-            &self.plan,
-            &self.steps,
-            self.weights.as_slice(),
-            1,
-            scratch,
-            input,
-            output,
-        )
-        .map_err(|error| Failure::from_core(error, Kind::Input))
+        let plan = &self.plan;
+        let room = scratch.len().checked_div(plan.scratch_bytes);
+        let room = room.unwrap_or(self.room).clamp(1, self.room);
+        let inputs = input.chunks(plan.input_bytes * room);
+        let outputs = output.chunks_mut(plan.output_bytes * room);
+        for (input, output) in inputs.zip(outputs) {
+            plan::run(
+                kernels,
+                plan,
+                &self.steps,
+                self.weights.as_slice(),
+                input.len().checked_div(plan.input_bytes).unwrap_or(1),
+                scratch,
+                input,
+                output,
+            )
+            .map_err(|error| Failure::from_core(error, Kind::Input))?;
+        }
+        Ok(())
     }
 
-    /// Runs a cheap model on the CPU that `guard` keeps the caller on. Any context but NMI.
+    /// Runs a cheap model on samples, on the CPU that `guard` keeps the caller on. Any context but NMI.
     pub(crate) fn run_here<K: Kernels>(
         &self,
         kernels: &K,
@@ -476,6 +538,23 @@ impl Model {
     }
 }
 
+/// How many samples may go through a plan side by side, memory apart.
+fn side_by_side(dtype: DType, atomic: bool, cost: u64) -> usize {
+    if dtype == DType::F32 {
+        // Side by side, products are added in another order than alone.
+        return 1;
+    }
+    let most = if atomic {
+        ATOMIC_MACS
+    } else {
+        PREEMPTIBLE_MACS
+    };
+    let count = most.checked_div(cost).unwrap_or(u64::MAX);
+    usize::try_from(count)
+        .unwrap_or(usize::MAX)
+        .clamp(1, SIDE_BY_SIDE)
+}
+
 /// A place to run in, given back when dropped.
 pub(crate) struct PoolGuard<'a> {
     model: &'a Model,
@@ -488,7 +567,7 @@ impl PoolGuard<'_> {
         self.model
     }
 
-    /// Runs the model in this place. Context: task, may sleep.
+    /// Runs the model on samples in this place. Context: task, may sleep.
     pub(crate) fn run<K: Kernels>(
         &mut self,
         kernels: &K,

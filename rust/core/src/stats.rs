@@ -61,9 +61,16 @@ impl Counters {
     /// Counts a prediction that was computed in `ns`.
     #[inline]
     pub fn record_predict(&self, ns: u64) {
-        if let Some(bucket) = self.histogram.get(bucket_of(ns)) {
-            bucket.fetch_add(1, Relaxed);
+        self.record_predictions(1, ns);
+    }
+
+    /// Counts predictions that were computed in `each_ns` each.
+    #[inline]
+    pub fn record_predictions(&self, count: u64, each_ns: u64) {
+        if let Some(bucket) = self.histogram.get(bucket_of(each_ns)) {
+            bucket.fetch_add(count, Relaxed);
         }
+        let ns = count.wrapping_mul(each_ns);
         self.total_ns.fetch_add(ns, Relaxed);
     }
 
@@ -293,8 +300,19 @@ impl Snapshot {
     /// [`write_text`](Self::write_text), with `errors` as an object and all buckets of the histogram as
     /// an array.
     pub fn write_json(&self, name: &str, id: u32, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.write_json_with(name, id, &[], out)
+    }
+
+    /// [`write_json`](Self::write_json) with more numbers behind those of `self`.
+    pub fn write_json_with(
+        &self,
+        name: &str,
+        id: u32,
+        more: &[(&str, u64)],
+        out: &mut dyn fmt::Write,
+    ) -> fmt::Result {
         write!(out, "{{\"name\":\"{}\",\"id\":{id}", Name(name))?;
-        for (key, value) in self.values() {
+        for (key, value) in self.values().iter().chain(more) {
             write!(out, ",\"{key}\":{value}")?;
         }
         let rate = self.hit_rate_e4();

@@ -281,6 +281,12 @@ fn json_has_the_same_values() {
     let (mut text, mut json) = (String::new(), String::new());
     sum.write_text(&mut text).unwrap();
     sum.write_json("a.b-c_1", 42, &mut json).unwrap();
+    let mut more = String::new();
+    sum.write_json_with("a.b-c_1", 42, &[("sections", 9)], &mut more)
+        .unwrap();
+    let with = json.replace(",\"cache_hit_rate", ",\"sections\":9,\"cache_hit_rate");
+    assert_eq!(more, with);
+    assert!(more.contains(":9,"));
     assert!(
         json.starts_with("{\"name\":\"a.b-c_1\",\"id\":42,\"predictions\":100,"),
         "{json}"

@@ -4,7 +4,7 @@
 //!
 //! A prediction reads everything it needs through RCU or from atomics and takes no lock:
 //!
-//! 1. preemption off, cache look-up (a hit ends here);
+//! 1. preemption off, cache look-up (a hit ends here; of a batch, the samples before it are computed);
 //! 2. a cheap model: run with preemption off, on this CPU or on an allowed one (in a worker; by an
 //!    interrupt when the caller may not sleep);
 //!    a costly model: wait for a place to run in, then run preemptible, here or in a worker of an
@@ -41,7 +41,8 @@ use crate::{
     },
     model::{
         Model,
-        PoolGuard, //
+        PoolGuard,
+        SIDE_BY_SIDE, //
     },
     sys::{
         cpu::{
@@ -60,13 +61,17 @@ use crate::{
     }, //
 };
 
-/// Samples of a batch that share a section, if they are not too much work for one.
-const SHARED: usize = 16;
+/// How some samples were answered: `computed` ones, then perhaps one by the cache.
+struct Answers {
+    cpu: usize,
+    computed: usize,
+    cached: bool,
+}
 
-/// Where an answer came from, and on which CPU.
-enum Answer {
-    Cached(usize),
-    Computed(usize),
+impl Answers {
+    fn count(&self) -> usize {
+        self.computed + usize::from(self.cached)
+    }
 }
 
 impl Network {
@@ -77,37 +82,49 @@ impl Network {
     pub(crate) fn predict(&self, input: &[u8], output: &mut [u8]) -> Outcome {
         let (ns, result) = self.predict_counted(input, output, None);
         trace::predict(self.id, ns, 1, errno(&result));
-        result
+        result.map(|_| ())
     }
 
-    /// Predicts one sample and counts it; also tells the time that it took. With `shared`, the
-    /// caller's kernels run a cheap model: the section that they leave open serves the next sample.
+    /// Predicts the first ones of some samples and counts them; tells the time that it took, and how
+    /// many they were. With `shared`, the caller's kernels run a cheap model: the section that they
+    /// leave open serves the next samples.
     fn predict_counted(
         &self,
         input: &[u8],
         output: &mut [u8],
         shared: Option<&Dispatch<'_>>,
-    ) -> (u64, Outcome) {
+    ) -> (u64, Outcome<usize>) {
         let start = cpu::now_ns();
         let result = self.predict_from(start, input, output, shared);
         let ns = cpu::now_ns().saturating_sub(start);
         match &result {
-            Ok(Answer::Cached(cpu)) => self.counters.of(*cpu).record_hit(ns),
-            Ok(Answer::Computed(cpu)) => self.counters.of(*cpu).record_predict(ns),
+            Ok(answers) => {
+                let counters = self.counters.of(answers.cpu);
+                // CAST: Widening.
+                let each = ns.checked_div(answers.count() as u64).unwrap_or(ns);
+                if answers.computed != 0 {
+                    counters.record_predictions(answers.computed as u64, each);
+                }
+                if answers.cached {
+                    counters.record_hit(each);
+                }
+            }
             Err(failure) => self.count_error(failure.kind),
         }
-        (ns, result.map(|_| ()))
+        (ns, result.map(|answers| answers.count()))
     }
 
-    /// Predicts and says how, and on which CPU.
+    /// Predicts the first ones of some samples and says how, and on which CPU.
     fn predict_from(
         &self,
         now: u64,
         input: &[u8],
         output: &mut [u8],
         shared: Option<&Dispatch<'_>>,
-    ) -> Outcome<Answer> {
-        if input.len() != self.input_bytes || output.len() != self.output_bytes {
+    ) -> Outcome<Answers> {
+        let samples = input.len().checked_div(self.input_bytes).unwrap_or(0);
+        let bytes = (samples * self.input_bytes, samples * self.output_bytes);
+        if samples == 0 || (input.len(), output.len()) != bytes {
             return Err(failure!(
                 EINVAL,
                 Input,
@@ -128,20 +145,30 @@ impl Network {
             return Err(failure!(ENODEV, Model, "predict: no model"));
         };
         let generation = model.generation;
-        if self.look_up(&rcu, generation, now, input, output) {
-            return Ok(Answer::Cached(guard.cpu()));
+        let vector = self.vectorised(&model, samples);
+        let most = samples.min(model.side_by_side(vector));
+        let (computed, cached) = self.look_up_some(&rcu, generation, now, most, input, output);
+        let answers = |cpu| Answers {
+            cpu,
+            computed,
+            cached,
+        };
+        if computed == 0 {
+            return Ok(answers(guard.cpu()));
         }
+        let (input, _) = input.split_at(computed * self.input_bytes);
+        let (output, _) = output.split_at_mut(computed * self.output_bytes);
         let atomic = model.is_atomic();
         if atomic && self.may_run_on(guard.cpu()) {
             match shared {
                 Some(kernels) => self.run_cheap(&model, kernels, &guard, input, output)?,
                 None => {
-                    let kernels = dispatch::kernels(self.vectorised(&model, 1), None);
+                    let kernels = dispatch::kernels(vector, None);
                     self.run_cheap(&model, &kernels, &guard, input, output)?;
                 }
             }
             self.remember(&rcu, generation, now, input, output);
-            return Ok(Answer::Computed(guard.cpu()));
+            return Ok(answers(guard.cpu()));
         }
         let held = if atomic {
             None
@@ -159,7 +186,31 @@ impl Network {
             None => self.run_elsewhere(input, output)?,
         };
         self.remember(&rcu::read_lock(), generation, now, input, output);
-        Ok(Answer::Computed(cpu))
+        Ok(answers(cpu))
+    }
+
+    /// Looks samples up, at most `most`, until the cache has one: how many it does not have, and
+    /// whether it has the next one, which then is answered.
+    fn look_up_some(
+        &self,
+        rcu: &rcu::Guard,
+        generation: u32,
+        now: u64,
+        most: usize,
+        input: &[u8],
+        output: &mut [u8],
+    ) -> (usize, bool) {
+        if self.timeout_ms() == 0 {
+            return (most, false);
+        }
+        let inputs = input.chunks_exact(self.input_bytes);
+        let outputs = output.chunks_exact_mut(self.output_bytes);
+        for (i, (input, output)) in inputs.zip(outputs).take(most).enumerate() {
+            if self.look_up(rcu, generation, now, input, output) {
+                return (i, true);
+            }
+        }
+        (most, false)
     }
 
     fn look_up(
@@ -171,9 +222,6 @@ impl Network {
         output: &mut [u8],
     ) -> bool {
         let timeout_ns = self.timeout_ms() * 1_000_000;
-        if timeout_ns == 0 {
-            return false;
-        }
         let Some(cache) = self.cache.read(rcu) else {
             return false;
         };
@@ -188,13 +236,17 @@ impl Network {
         found == Lookup::Hit
     }
 
+    /// Puts answers to samples into the cache.
     fn remember(&self, rcu: &rcu::Guard, generation: u32, now: u64, input: &[u8], output: &[u8]) {
         if self.timeout_ms() == 0 {
             return;
         }
         if let Some(cache) = self.cache.read(rcu) {
             let eviction = eviction_of(self.tuning.eviction.load(Relaxed));
-            cache.insert(input, generation, now, output, eviction);
+            let inputs = input.chunks_exact(self.input_bytes);
+            for (input, output) in inputs.zip(output.chunks_exact(self.output_bytes)) {
+                cache.insert(input, generation, now, output, eviction);
+            }
         }
     }
 
@@ -324,7 +376,7 @@ impl Network {
                 EAGAIN,
                 Context,
                 "predict: a cost of {} multiply-accumulates needs a caller that may sleep",
-                model.cost
+                model.cost()
             ));
         }
         let stop = AtomicBool::new(false);
@@ -362,6 +414,22 @@ impl Network {
             .record_error(kind as usize);
     }
 
+    /// Predicts some samples, one after the other or side by side.
+    fn predict_all(
+        &self,
+        mut input: &[u8],
+        mut output: &mut [u8],
+        kernels: &Dispatch<'_>,
+    ) -> Outcome {
+        while !input.is_empty() {
+            let (_, result) = self.predict_counted(input, output, Some(kernels));
+            let done = result?;
+            (_, input) = input.split_at(done * self.input_bytes);
+            (_, output) = output.split_at_mut(done * self.output_bytes);
+        }
+        Ok(())
+    }
+
     /// Predicts all `samples`, over the allowed CPUs when there are enough of them.
     ///
     /// Context: task, may sleep.
@@ -394,25 +462,25 @@ impl Network {
             stop.store(true, Relaxed);
             first.lock().get_or_insert(failure);
         };
+        let spread = self.tuning.batch_spread.load(Relaxed) as usize;
+        let spread = spread != 0 && samples.len() >= spread;
+        // What is taken at a time: not so much that there is nothing for others.
+        let cpus = if spread { cpu::online_count() } else { 1 };
+        let share = samples.len().checked_div(cpus).unwrap_or(1);
+        let share = share.clamp(1, SIDE_BY_SIDE);
         let vector = {
             let rcu = rcu::read_lock();
             let model = self.model.read(&rcu);
-            model.is_some_and(|model| self.vectorised(&model, samples.len().min(SHARED)))
+            model.is_some_and(|model| self.vectorised(&model, share))
         };
         let work = || {
-            let mut left = true;
-            while left && !stop.load(Relaxed) {
+            while !stop.load(Relaxed) {
+                let Some((input, output)) = samples.take(share) else {
+                    break;
+                };
                 let kernels = dispatch::kernels(vector, None);
-                for _ in 0..SHARED {
-                    let Some((input, output)) = samples.next() else {
-                        left = false;
-                        break;
-                    };
-                    let (_, result) = self.predict_counted(input, output, Some(&kernels));
-                    if let Err(failure) = result {
-                        fail(failure);
-                        break;
-                    }
+                if let Err(failure) = self.predict_all(input, output, &kernels) {
+                    fail(failure);
                 }
                 drop(kernels);
                 if cpu::dying() {
@@ -421,13 +489,12 @@ impl Network {
                 cpu::cond_resched();
             }
         };
-        let spread = self.tuning.batch_spread.load(Relaxed) as usize;
         let stay = MigrateGuard::new();
         let here = cpu::current_cpu();
         let helps = self.may_run_on(here);
         let allowed = self.allowed.get();
         let others = cpu::online_of(allowed.as_deref()).filter(|&cpu| cpu != here);
-        if spread != 0 && samples.len() >= spread {
+        if spread {
             let own = || {
                 if helps {
                     work()

@@ -63,7 +63,7 @@ use crate::{
 /// The slope of leaky ReLU in networks made by [`neural_network_create`]: 0.01.
 const LEAKY_SLOPE: i32 = 655;
 
-/// Bytes of the words that batches are made of.
+/// Bytes of an element in Q16.16.
 const WORD: usize = 4;
 
 fn to_c(result: Outcome) -> c_int {
@@ -381,8 +381,8 @@ pub(crate) struct Batch {
 struct BatchMemory {
     /// The pointers that `inputs` and `outputs` show.
     pointers: KVVec<*mut i32>,
-    /// What they point to; each sample begins with a word.
-    _words: KVVec<i32>,
+    /// What they point to: all inputs, one behind the other, then all outputs.
+    words: KVVec<i32>,
     works: WorkSet,
     sizes: (c_uint, c_uint, c_uint),
     element_bytes: usize,
@@ -400,29 +400,26 @@ fn new_batch(
     }
     // CAST: Widening.
     let n = size as usize;
-    let words = |dim: c_uint| {
-        // CAST: Widening.
-        let bytes = element_bytes.checked_mul(dim as usize);
-        bytes.map(|bytes| bytes.div_ceil(WORD)).ok_or(EOVERFLOW)
-    };
-    let (inputs, outputs) = (words(input_dim)?, words(output_dim)?);
+    // CAST: Widening.
+    let bytes = |dim: c_uint| element_bytes.checked_mul(dim as usize).ok_or(EOVERFLOW);
+    let (inputs, outputs) = (bytes(input_dim)?, bytes(output_dim)?);
     let all = inputs
         .checked_add(outputs)
         .and_then(|sum| sum.checked_mul(n));
     let flags = GFP_KERNEL | __GFP_NOWARN;
-    let mut memory = KVVec::from_elem(0i32, all.ok_or(EOVERFLOW)?, flags)?;
+    let mut words = KVVec::from_elem(0i32, all.ok_or(EOVERFLOW)?.div_ceil(WORD), flags)?;
     let mut pointers = KVVec::with_capacity(2 * n, flags)?;
-    let (first, second) = memory.split_at_mut(n * inputs);
-    for part in first.chunks_exact_mut(inputs) {
-        pointers.push(part.as_mut_ptr(), flags)?;
+    let start = words.as_mut_ptr();
+    for i in 0..n {
+        pointers.push(start.wrapping_byte_add(i * inputs), flags)?;
     }
-    for part in second.chunks_exact_mut(outputs) {
-        pointers.push(part.as_mut_ptr(), flags)?;
+    for i in 0..n {
+        pointers.push(start.wrapping_byte_add(n * inputs + i * outputs), flags)?;
     }
     let mut memory = KBox::new(
         BatchMemory {
             pointers,
-            _words: memory,
+            words,
             works: WorkSet::new(work::batch_items())?,
             sizes: (size, input_dim, output_dim),
             element_bytes,
@@ -501,9 +498,16 @@ pub(crate) unsafe extern "C" fn neural_batch_predict(nn: *mut Network, batch: *m
         memory.element_bytes * batch.input_dim as usize,
         memory.element_bytes * batch.output_dim as usize,
     );
-    let (ins, outs) = memory.pointers.split_at(n);
-    // SAFETY: The pointers are those of `new_batch`: valid and apart from each other.
-    let samples = unsafe { Samples::scattered(ins.as_ptr(), inputs, outs.as_ptr(), outputs, n) };
+    let start = memory.words.as_mut_ptr().cast::<u8>();
+    // SAFETY: `new_batch` has made the memory as large as this, all of it is initialised, and nobody
+    // else uses it meanwhile.
+    let (ins, outs) = unsafe {
+        (
+            core::slice::from_raw_parts(start, n * inputs),
+            core::slice::from_raw_parts_mut(start.add(n * inputs), n * outputs),
+        )
+    };
+    let samples = Samples::packed(ins, inputs, outs, outputs);
     to_c(network.predict_batch(&samples, &mut memory.works))
 }
 

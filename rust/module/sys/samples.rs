@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The samples of a batch, dealt out one by one to all CPUs that work on it.
+//! The samples of a batch, dealt out to all CPUs that work on it, some at a time.
 
 use core::{
     marker::PhantomData,
@@ -10,14 +10,15 @@ use core::{
     }, //
 };
 
-/// Inputs and outputs of a batch.
+/// Inputs and outputs of a batch, one behind the other without gaps.
 ///
 /// # Invariants
 ///
-/// `input(i)` and `output(i)` address `input_bytes` and `output_bytes` valid bytes for all
-/// `i < count`; the outputs overlap neither each other nor any input.
+/// `inputs` and `outputs` address `count * input_bytes` and `count * output_bytes` valid bytes that do
+/// not overlap.
 pub(crate) struct Samples<'a> {
-    layout: Layout,
+    inputs: *const u8,
+    outputs: *mut u8,
     input_bytes: usize,
     output_bytes: usize,
     count: usize,
@@ -25,21 +26,11 @@ pub(crate) struct Samples<'a> {
     _borrows: PhantomData<&'a mut [u8]>,
 }
 
-enum Layout {
-    /// One after the other without gaps.
-    Packed { inputs: *const u8, outputs: *mut u8 },
-    /// Behind a pointer each.
-    Scattered {
-        inputs: *const *mut i32,
-        outputs: *const *mut i32,
-    },
-}
-
 // SAFETY: Each sample is handed out once, so that no two threads write the same output.
 unsafe impl Sync for Samples<'_> {}
 
 impl<'a> Samples<'a> {
-    /// Samples that lie one after the other; as many as both slices hold.
+    /// As many samples as both slices hold.
     pub(crate) fn packed(
         inputs: &'a [u8],
         input_bytes: usize,
@@ -52,34 +43,8 @@ impl<'a> Samples<'a> {
         );
         // INVARIANT: Both slices hold `count` samples, and a `&mut` overlaps nothing.
         Samples {
-            layout: Layout::Packed {
-                inputs: inputs.as_ptr(),
-                outputs: outputs.as_mut_ptr(),
-            },
-            input_bytes,
-            output_bytes,
-            count,
-            next: AtomicUsize::new(0),
-            _borrows: PhantomData,
-        }
-    }
-
-    /// Samples behind `count` pointers each.
-    ///
-    /// # Safety
-    ///
-    /// For `'a`, both arrays hold `count` pointers to that many bytes as the invariants ask for,
-    /// which nobody else writes.
-    pub(super) unsafe fn scattered(
-        inputs: *const *mut i32,
-        input_bytes: usize,
-        outputs: *const *mut i32,
-        output_bytes: usize,
-        count: usize,
-    ) -> Self {
-        // INVARIANT: The caller promises it.
-        Samples {
-            layout: Layout::Scattered { inputs, outputs },
+            inputs: inputs.as_ptr(),
+            outputs: outputs.as_mut_ptr(),
             input_bytes,
             output_bytes,
             count,
@@ -103,30 +68,27 @@ impl<'a> Samples<'a> {
         (self.input_bytes, self.output_bytes)
     }
 
-    /// The next sample that nobody has taken: its input and output.
-    pub(crate) fn next(&self) -> Option<(&'a [u8], &'a mut [u8])> {
-        let i = self.next.fetch_add(1, Relaxed);
-        if i >= self.count {
+    /// The next samples that nobody has taken, at most `most`: their inputs and their outputs.
+    pub(crate) fn take(&self, most: usize) -> Option<(&'a [u8], &'a mut [u8])> {
+        let first = self.next.fetch_add(most, Relaxed);
+        if first >= self.count {
             // Keeps the counter from wrapping round after very many calls.
             self.next.store(self.count, Relaxed);
             return None;
         }
-        // SAFETY: `i < count`, so that all addresses are valid by the invariants, and `i` is
-        // handed out only here and only once, so that the output is exclusive.
+        let n = most.min(self.count - first);
+        // SAFETY: `first + n <= count`, so that all addresses are valid by the invariants, and these
+        // samples are handed out only here and only once, so that their outputs are exclusive.
         unsafe {
-            let (input, output) = match self.layout {
-                Layout::Packed { inputs, outputs } => (
-                    inputs.add(i * self.input_bytes),
-                    outputs.add(i * self.output_bytes),
-                ),
-                Layout::Scattered { inputs, outputs } => (
-                    (*inputs.add(i)).cast_const().cast(),
-                    (*outputs.add(i)).cast(),
-                ),
-            };
             Some((
-                core::slice::from_raw_parts(input, self.input_bytes),
-                core::slice::from_raw_parts_mut(output, self.output_bytes),
+                core::slice::from_raw_parts(
+                    self.inputs.add(first * self.input_bytes),
+                    n * self.input_bytes,
+                ),
+                core::slice::from_raw_parts_mut(
+                    self.outputs.add(first * self.output_bytes),
+                    n * self.output_bytes,
+                ),
             ))
         }
     }

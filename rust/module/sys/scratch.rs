@@ -4,7 +4,7 @@
 //! one is always free.
 //!
 //! A task with preemption off, the softirq that interrupts it and the hard interrupt that
-//! interrupts both each have their own. A slot is taken twice only when something predicts from
+//! interrupts both each have their own; that of tasks may be larger. A slot is taken twice only when something predicts from
 //! within a prediction on the same CPU and level (a breakpoint handler, say): it gets none.
 
 use core::{
@@ -40,27 +40,34 @@ use super::{
 #[repr(align(64))]
 struct Taken([AtomicBool; LEVELS]);
 
-/// Scratch slots of equal size for every CPU and context.
+/// Scratch slots for every CPU and context.
 pub(crate) struct CpuScratch {
     /// The memory for each CPU; `None` for a CPU that cannot be there.
     memory: KVec<Option<NodeBuf>>,
     taken: KVec<Taken>,
-    bytes: usize,
+    /// Bytes of the slots of a CPU, which lie one behind the other.
+    sizes: [usize; LEVELS],
 }
 
 impl CpuScratch {
-    /// Slots of `bytes` bytes; with `placement`, or on the node of each CPU. Context: task, may
-    /// sleep.
-    pub(crate) fn new(bytes: usize, placement: Option<Placement>) -> Result<Self> {
+    /// Slots of `bytes` bytes, for tasks of `task_bytes`; with `placement`, or on the node of each
+    /// CPU. Context: task, may sleep.
+    pub(crate) fn new(
+        bytes: usize,
+        task_bytes: usize,
+        placement: Option<Placement>,
+    ) -> Result<Self> {
+        let sizes = [task_bytes, bytes, bytes];
+        let all = sizes
+            .iter()
+            .try_fold(0usize, |sum, &bytes| sum.checked_add(bytes))
+            .ok_or(EOVERFLOW)?;
         let mut memory = KVec::with_capacity(cpu::nr_cpu_ids(), GFP_KERNEL)?;
         let mut taken = KVec::with_capacity(cpu::nr_cpu_ids(), GFP_KERNEL)?;
         for cpu in 0..cpu::nr_cpu_ids() {
             let place = placement.unwrap_or(Placement::Near(cpu::node_of(cpu)));
             let buf = if cpu::possible(cpu) {
-                Some(NodeBuf::new(
-                    bytes.checked_mul(LEVELS).ok_or(EOVERFLOW)?,
-                    place,
-                )?)
+                Some(NodeBuf::new(all, place)?)
             } else {
                 None
             };
@@ -73,7 +80,7 @@ impl CpuScratch {
         Ok(CpuScratch {
             memory,
             taken,
-            bytes,
+            sizes,
         })
     }
 
@@ -91,11 +98,11 @@ impl CpuScratch {
         if taken.swap(true, Acquire) {
             return None;
         }
-        // SAFETY: The slot lies within the buffer, whose length is `bytes * LEVELS`, and belongs
+        let start = self.sizes.iter().take(level).sum();
+        let size = self.sizes[level];
+        // SAFETY: The slot lies within the buffer, whose length is the sum of `sizes`, and belongs
         // to the caller alone until `taken` is cleared in `Slot::drop`.
-        let bytes = unsafe {
-            core::slice::from_raw_parts_mut(buf.as_ptr().add(level * self.bytes), self.bytes)
-        };
+        let bytes = unsafe { core::slice::from_raw_parts_mut(buf.as_ptr().add(start), size) };
         Some(Slot { bytes, taken })
     }
 
