@@ -480,6 +480,12 @@ pub trait Kernels {
         TILE_MACS
     }
 
+    /// Called before scalar code that is none of these methods and takes as long as `work`
+    /// multiply-accumulates of vector code.
+    fn aside(&self, work: u64) {
+        let _ = work;
+    }
+
     /// Called before the work since the last call would exceed [`Kernels::tile_macs`]; `false` ends
     /// the run.
     ///
@@ -532,7 +538,24 @@ impl<K: Kernels + ?Sized> Meter<'_, K> {
         }
         Ok(())
     }
+
+    /// Announces a line of elements that is copied; they lie side by side or do not.
+    #[inline]
+    fn spend_line(&mut self, elements: usize, side_by_side: bool) -> Result<(), Error> {
+        // CAST: widens.
+        let elements = elements as u64;
+        let each = if side_by_side { 1 } else { STRAY_WORK };
+        let work = elements.saturating_mul(each).saturating_add(LINE_WORK);
+        self.spend(elements.saturating_add(LINE_WORK / STRAY_WORK))?;
+        self.kernels.aside(work);
+        Ok(())
+    }
 }
+
+/// What a line costs that is copied, and an element whose neighbours go elsewhere, in
+/// multiply-accumulates of vector code.
+const LINE_WORK: u64 = 384;
+const STRAY_WORK: u64 = 16;
 
 /// Predicts one sample, or several at a time, which takes less than one by one.
 ///

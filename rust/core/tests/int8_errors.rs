@@ -518,6 +518,21 @@ fn wrong_pools_are_refused() {
         case.field(window([1, 0]), "window", 0, [1, 0xffff]);
         case.field(window([1, 8]), "window", 8, [1, 7]);
         case.shape(|net| activation(net, 1, &[3, 6, 1]), "output", 2, 1, 2);
+
+        // More than the sum of a window could hold.
+        let mut net = Codes::new(&[1, 1, 1], 3);
+        let large = net.activation(&[2049, 2049, 1], 3);
+        let y = net.activation(&[1, 1, 1], 3);
+        net.op(OpKind::Pad, &[0], &[2048, 2048, 0, 0, 3], large);
+        let params = [-128, 127, pair([1, 1]), pair([2049, 2049]), 0, 0];
+        net.op(kind, &[large], &params, y);
+        let place = Place::Op(1);
+        let fault = Fault::Limit {
+            field: "pixels of the window",
+            have: 2049 * 2049,
+            max: 1 << 22,
+        };
+        assert_eq!(check(&net.file()), Err(Error::Model { place, fault }));
     }
 }
 
@@ -856,6 +871,7 @@ fn networks_that_cost_too_much_are_refused() {
         let y = net.activation(&[1], 3);
         net.op(OpKind::Dense, &[0, w, b, r], &[-128, 127], y);
     }
-    let bytes = 300 * (65536 + 12 + 16 * 65536);
+    // The first that is too much.
+    let bytes = 241 * (65536 + 12 + 16 * 65536);
     limit(&net, "weight bytes", bytes, Limits::DEFAULT.max_bytes);
 }

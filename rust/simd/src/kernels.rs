@@ -25,7 +25,7 @@ pub const THRESHOLD: usize = 64;
 
 /// The most work between opening and closing a section, in multiply-accumulates of vector code: at 16
 /// of them in a ns, 20 us. One panel of a layer is never cut; it is more work than that if the layer
-/// has more than 4096 inputs.
+/// has more than 5000 inputs.
 pub const SECTION_WORK: u64 = 5 << 16;
 
 /// Work of scalar code for which a section is not kept open: 1 us.
@@ -175,14 +175,9 @@ impl<S: Section> Simd<S> {
     }
 
     /// Announces scalar code, for so many elements that each cost so much.
-    fn aside(&self, elements: usize, each: u64) {
+    fn scalar(&self, elements: usize, each: u64) {
         // CAST: widens.
-        let work = (elements as u64).saturating_mul(each);
-        if work > ASIDE_WORK {
-            self.leave();
-        } else {
-            self.spend(work);
-        }
+        self.aside((elements as u64).saturating_mul(each));
     }
 
     /// Does `count` elements, which cost `work`, by vector code if that pays and all fit into a section.
@@ -201,7 +196,7 @@ impl<S: Section> Simd<S> {
         let macs = (scalar / SCALAR_MAC) as usize;
         let done = work <= SECTION_WORK && self.vector(macs, work, run);
         if !done {
-            self.aside(count, each);
+            self.scalar(count, each);
         }
         done
     }
@@ -214,7 +209,7 @@ impl<S: Section> Simd<S> {
             let each = SCALAR_MAC
                 .saturating_mul(row as u64)
                 .saturating_add(SCALAR_RESULT);
-            self.aside(results, each);
+            self.scalar(results, each);
             codes::gemm(layer);
         }
     }
@@ -261,7 +256,7 @@ impl<S: Section> Simd<S> {
             let each = SCALAR_MAC
                 .saturating_mul(taps as u64)
                 .saturating_add(SCALAR_RESULT);
-            self.aside(results, each);
+            self.scalar(results, each);
             codes::depthwise(layer);
         }
     }
@@ -515,14 +510,14 @@ impl<S: Section> Kernels for Simd<S> {
         let rows = args.y.len() / NUMBER;
         // CAST: widens.
         let row = SCALAR_MAC.saturating_mul(args.k as u64);
-        self.aside(rows, row.saturating_add(SCALAR_RESULT));
+        self.scalar(rows, row.saturating_add(SCALAR_RESULT));
         int16::dense(args);
     }
 
     fn forest(&self, args: Forest<'_>) {
         let trees = args.roots.len() / NUMBER;
         // CAST: widens.
-        self.aside(trees.saturating_mul(args.height as usize), SCALAR_NODE);
+        self.scalar(trees.saturating_mul(args.height as usize), SCALAR_NODE);
         trees::sums(args);
     }
 
@@ -631,6 +626,14 @@ impl<S: Section> Kernels for Simd<S> {
     fn cosine_f32(&self, mut layer: numbers::Cosine<'_>) -> bool {
         let counts = [layer.rows.len() / NUMBER, 2];
         self.numbers(&counts, NUMBER_WORK, |set| set.cosine_f32(&mut layer))
+    }
+
+    fn aside(&self, work: u64) {
+        if work > ASIDE_WORK {
+            self.leave();
+        } else {
+            self.spend(work);
+        }
     }
 
     fn tile_macs(&self) -> u64 {

@@ -16,6 +16,7 @@ use std::cell::Cell;
 
 use common::{Loaded, Rng};
 use neural_core::int8::{Gemm, Requant, LANES, SLACK};
+use neural_core::nnm::OpKind;
 use neural_core::plan::{run, Kernels, Scalar};
 use neural_simd::{Features, Isa, NoSection, Section, Set, Simd, SECTION_WORK};
 
@@ -171,27 +172,75 @@ fn a_layer_that_is_mostly_padding_is_cut() {
         });
         y
     };
-    #[derive(Default)]
-    struct Counted(Cell<u32>, Cell<bool>);
-    impl Section for Counted {
-        fn enter(&self) -> bool {
-            if !self.1.replace(true) {
-                self.0.set(self.0.get() + 1);
-            }
-            true
-        }
-        fn leave(&self) {
-            self.1.set(false);
-        }
-        fn pause(&self) -> bool {
-            self.leave();
-            true
-        }
-    }
-    let simd = Simd::new(Some(set), Counted::default());
+    let simd = Simd::new(Some(set), Opened::default());
     assert_eq!(layer(&simd), layer(&Scalar));
     // One multiply-accumulate of a position costs as much as those of 16 rows and four columns.
     let least = (lines * columns * LANES * 4) as u64 / SECTION_WORK;
     let sections = u64::from(simd.section().0.get());
     assert!(sections >= least && sections < 20 * least, "{sections}");
+}
+
+/// Counts sections.
+#[derive(Default)]
+struct Opened(Cell<u32>, Cell<bool>);
+
+impl Section for Opened {
+    fn enter(&self) -> bool {
+        if !self.1.replace(true) {
+            self.0.set(self.0.get() + 1);
+        }
+        true
+    }
+
+    fn leave(&self) {
+        self.1.set(false);
+    }
+
+    fn pause(&self) -> bool {
+        self.leave();
+        true
+    }
+}
+
+/// Sections and operations of a prediction by the best vector code; none without vector code.
+fn sections(net: &codes::Codes) -> Option<(u32, u64)> {
+    let set = Set::select(&Features::detect(), None).filter(|set| set.isa() != Isa::Scalar)?;
+    let loaded = Loaded::new(&net.file());
+    let input = vec![7; loaded.plan.input_bytes];
+    let simd = Simd::new(Some(set), Opened::default());
+    let output = predict(&loaded, &simd, 1, &input);
+    assert_eq!(output, predict(&loaded, &Scalar, 1, &input));
+    Some((simd.section().0.get(), simd.operations()))
+}
+
+/// What is copied in short lines takes long, with no vector code in it.
+#[test]
+fn a_section_is_closed_while_lines_are_copied() {
+    let mut net = codes::Codes::new(&[64, 64, 2], 3);
+    let y = net.activation(&[64, 64, 2], 3);
+    net.op(OpKind::Transpose, &[0], &[1, 0, 2], y);
+    assert!(sections(&net).is_none_or(|(opened, _)| opened == 2));
+}
+
+/// Layers of one result and of one input are little to compute and much to read.
+#[test]
+fn a_chain_that_is_mostly_padding_is_cut() {
+    const WIDE: u32 = 16384;
+    let chain = |layers: &[[u32; 2]]| {
+        let mut net = codes::Codes::new(&[layers[0][0]], 3);
+        let mut x = 0;
+        for &[k, n] in layers {
+            let w = net.codes(&[n, k], vec![1; (n * k) as usize]);
+            let b = net.words(&[n], &vec![5; n as usize]);
+            let factors = [vec![1 << 30; n as usize], vec![9; n as usize]].concat();
+            let r = net.words(&[2, n], &factors);
+            let y = net.activation(&[n], 3);
+            x = net.op(OpKind::Dense, &[x, w, b, r], &[-128, 127], y);
+        }
+        net
+    };
+    let padded = chain(&[[WIDE, 1], [1, WIDE]]);
+    assert!(sections(&padded).is_none_or(|(opened, operations)| opened > 1 && operations > 1));
+    let dense = chain(&[[64, 64], [64, 64]]);
+    assert!(sections(&dense).is_none_or(|counts| counts == (1, 1)));
 }

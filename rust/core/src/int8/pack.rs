@@ -187,26 +187,51 @@ pub fn fold_depthwise_bias(
     out: &mut [u8],
 ) {
     out.fill(0);
-    for (c, bias) in (0..channels).zip(biases(bias)) {
-        let column = weights.get(c..).unwrap_or_default();
-        let bias = folded(bias, x_zero, column.iter().step_by(channels.max(1)));
-        let chunk = out.chunks_mut(PANEL * ELEMENT_BYTES).nth(c / PANEL);
-        let to =
-            chunk.and_then(|chunk| chunk.chunks_exact_mut(ELEMENT_BYTES).nth(depthwise_lane(c)));
-        if let Some(to) = to {
-            store(to, bias);
+    let sums = channel_sums(weights, channels, bias, i64::from);
+    for (c, (bias, sum)) in sums.enumerate() {
+        let panel = out.chunks_mut(PANEL * ELEMENT_BYTES).nth(c / PANEL);
+        let panel = panel.map(|panel| panel.chunks_exact_mut(ELEMENT_BYTES));
+        if let Some(to) = panel.and_then(|mut panel| panel.nth(depthwise_lane(c))) {
+            // CAST: modulo 2^32, as the sum itself.
+            store(to, bias.wrapping_sub(x_zero.wrapping_mul(sum as i32)));
         }
     }
 }
 
-/// Whether no input makes the sum of a row overflow: `|bias| + 255 sum |w| < 2^31`.
-fn is_safe<'a>(bias: i32, row: impl Iterator<Item = &'a u8>) -> bool {
-    let start = u64::from(bias.unsigned_abs());
-    // CAST: weights are signed bytes. No overflow: a row would have to be 2^48 bytes long.
-    let bound = row.fold(start, |sum, &w| {
-        sum.wrapping_add(u64::from((w as i8).unsigned_abs()).wrapping_mul(255))
+/// The bias of each channel, and the sum of what `of` makes of its weights. Goes by rows of some
+/// channels: each weight of a column lies in another cache line.
+fn channel_sums<'a>(
+    weights: &'a [u8],
+    channels: usize,
+    bias: &'a [u8],
+    of: fn(i8) -> i64,
+) -> impl Iterator<Item = (i32, i64)> + 'a {
+    let lists = bias.chunks(PANEL * ELEMENT_BYTES);
+    let panels = (0..channels)
+        .step_by(PANEL)
+        .zip(lists.chain(core::iter::repeat(&[][..])));
+    let panels = panels.flat_map(move |(first, bias)| {
+        let mut sums = [0i64; PANEL];
+        for row in weights.chunks_exact(channels.max(1)) {
+            for (sum, &w) in sums.iter_mut().zip(row.get(first..).unwrap_or_default()) {
+                // CAST: weights are signed bytes.
+                *sum = sum.wrapping_add(of(w as i8));
+            }
+        }
+        biases(bias).zip(sums)
     });
-    bound <= i32::MAX.unsigned_abs().into()
+    panels.take(channels)
+}
+
+/// What the sum of a row or channel is bounded with: the magnitude of a weight.
+fn magnitude(w: i8) -> i64 {
+    i64::from(w.unsigned_abs())
+}
+
+/// Whether no input makes a sum overflow whose weights have magnitudes that sum to `sum`:
+/// `|bias| + 255 sum < 2^31`.
+fn is_safe(bias: i32, sum: i64) -> bool {
+    i64::from(bias.unsigned_abs()).saturating_add(sum.saturating_mul(255)) <= i64::from(i32::MAX)
 }
 
 /// The first row of the weights of a [`Gemm`](super::Gemm) whose sum could overflow, given the biases
@@ -215,14 +240,15 @@ pub fn unsafe_gemm_row(weights: &[u8], row_bytes: usize, bias: &[u8]) -> Option<
     weights
         .chunks_exact(row_bytes.max(1))
         .zip(biases(bias))
-        .position(|(row, bias)| !is_safe(bias, row.iter()))
+        .position(|(row, bias)| {
+            // CAST: weights are signed bytes.
+            let weights = row.iter().map(|&w| magnitude(w as i8));
+            !is_safe(bias, weights.fold(0, i64::wrapping_add))
+        })
 }
 
 /// The first channel of the weights of a [`Depthwise`](super::Depthwise) whose sum could overflow,
 /// given the biases of the model (not folded; an empty list means that all are 0).
 pub fn unsafe_depthwise_channel(weights: &[u8], channels: usize, bias: &[u8]) -> Option<usize> {
-    (0..channels).zip(biases(bias)).position(|(c, bias)| {
-        let column = weights.get(c..).unwrap_or_default();
-        !is_safe(bias, column.iter().step_by(channels.max(1)))
-    })
+    channel_sums(weights, channels, bias, magnitude).position(|(bias, sum)| !is_safe(bias, sum))
 }

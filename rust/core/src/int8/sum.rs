@@ -3,7 +3,7 @@
 //! Sums, differences, products and means of biased codes.
 
 use super::requant::{code, multiply, Multiplier};
-use super::{Add, Mean, Mul};
+use super::{Add, Mean, Mul, LANES};
 
 /// Bits by which the operands of a sum are shifted to the left before they are brought to one scale.
 const HEADROOM: u32 = 20;
@@ -68,12 +68,17 @@ pub fn mean(args: Mean<'_>) {
         x_zero,
         y_scale: (zero, multiplier),
     } = args;
-    for (c, y) in y.iter_mut().take(channels).enumerate() {
-        let column = x.get(c..).unwrap_or_default().iter();
-        let column = column.step_by(channels.max(1)).take(rows);
-        let sum = column.fold(0i32, |sum, &x| {
-            sum.wrapping_add(i32::from(x)).wrapping_sub(x_zero)
-        });
-        *y = code(sum, multiplier, zero, 0, 255);
+    // By rows of some channels: each code of a column lies in another cache line.
+    let y = y.get_mut(..channels).unwrap_or_default();
+    for (y, first) in y.chunks_mut(LANES).zip((0..channels).step_by(LANES)) {
+        let mut sums = [0i32; LANES];
+        for row in x.chunks_exact(channels.max(1)).take(rows) {
+            for (sum, &x) in sums.iter_mut().zip(row.get(first..).unwrap_or_default()) {
+                *sum = sum.wrapping_add(i32::from(x)).wrapping_sub(x_zero);
+            }
+        }
+        for (y, sum) in y.iter_mut().zip(sums) {
+            *y = code(sum, multiplier, zero, 0, 255);
+        }
     }
 }

@@ -299,6 +299,11 @@ fn check_ops(model: &Model<'_>, limits: &Limits, activations: u32) -> Result<u64
     let header = &model.header;
     let (mut macs, mut weight_bytes) = (0u64, 0u64);
     let mut activation_bytes = model.input.bytes();
+    // Operations may share constants, but each gets its own copy in memory.
+    let limit = |field, have, max| match have > max {
+        true => Err(Error::model(Place::File, Fault::Limit { field, have, max })),
+        false => Ok(()),
+    };
     for i in 0..header.ops {
         let at = |fault| Error::model(Place::Op(i), fault);
         model.pause.check()?;
@@ -308,6 +313,9 @@ fn check_ops(model: &Model<'_>, limits: &Limits, activations: u32) -> Result<u64
         macs = macs.saturating_add(cost.macs);
         weight_bytes = weight_bytes.saturating_add(cost.weight_bytes);
         activation_bytes = activation_bytes.saturating_add(cost.activation_bytes);
+        limit("multiply-accumulates", macs, limits.max_macs)?;
+        limit("weight bytes", weight_bytes, limits.max_bytes)?;
+        limit("activation bytes", activation_bytes, limits.max_bytes)?;
     }
     // Each operation writes another activation, so equal numbers mean that all are written.
     if activations != header.ops.saturating_add(1) {
@@ -326,14 +334,6 @@ fn check_ops(model: &Model<'_>, limits: &Limits, activations: u32) -> Result<u64
             Fault::NeverWritten,
         ));
     }
-    // Operations may share constants, but each gets its own copy in memory.
-    let limit = |field, have, max| match have > max {
-        true => Err(Error::model(Place::File, Fault::Limit { field, have, max })),
-        false => Ok(()),
-    };
-    limit("multiply-accumulates", macs, limits.max_macs)?;
-    limit("weight bytes", weight_bytes, limits.max_bytes)?;
-    limit("activation bytes", activation_bytes, limits.max_bytes)?;
     Ok(macs)
 }
 

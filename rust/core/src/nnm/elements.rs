@@ -12,6 +12,15 @@ use super::ops::{
 use super::record::{field, DType};
 use super::window::Window;
 
+/// Sums of so many 8-bit differences stay within 32 bits.
+fn pixels(field: &'static str, have: u64) -> Result<(), Fault> {
+    let max = 1 << 22;
+    match have > max {
+        true => Err(Fault::Limit { field, have, max }),
+        false => Ok(()),
+    }
+}
+
 impl Operands<'_, '_> {
     pub(super) fn pool(&mut self) -> Result<(), Fault> {
         let x = self.activation(0, "input 0 (x)")?;
@@ -27,6 +36,11 @@ impl Operands<'_, '_> {
         self.no_more_params(6)?;
         let window = Window::of(self.model, self.op)?;
         let ([out_h, out_w], [_, _, c, _]) = (window.out, x.dims);
+        let [rows, columns] = window.window;
+        pixels(
+            "pixels of the window",
+            u64::from(rows).saturating_mul(u64::from(columns)),
+        )?;
         shape("output", &y, &[out_h, out_w, c])
     }
 
@@ -94,16 +108,7 @@ impl Operands<'_, '_> {
             y.elements(),
             u64::from(last_dim(&x)),
         )?;
-        // Sums of 8-bit differences stay within 32 bits.
-        let rows = x.elements() / u64::from(last_dim(&x)).max(1);
-        if rows > 1 << 22 {
-            return Err(Fault::Limit {
-                field: "rows",
-                have: rows,
-                max: 1 << 22,
-            });
-        }
-        Ok(())
+        pixels("rows", x.elements() / u64::from(last_dim(&x)).max(1))
     }
 
     pub(super) fn softmax(&mut self) -> Result<(), Fault> {

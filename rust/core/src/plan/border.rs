@@ -39,8 +39,7 @@ impl Border {
         let line_bytes = width.saturating_mul(c).saturating_mul(self.repeat).max(1);
         let mut image = x.chunks_exact(w.saturating_mul(c).max(1));
         for (i, line) in copy.chunks_exact_mut(line_bytes).take(height).enumerate() {
-            // CAST: widens.
-            meter.spend(line_bytes as u64)?;
+            meter.spend_line(line_bytes, self.repeat == 1)?;
             let inside = i.checked_sub(top).is_some_and(|row| row < h);
             match inside.then(|| image.next()).flatten() {
                 Some(from) => self.line(from, line),

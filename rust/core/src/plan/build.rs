@@ -104,6 +104,7 @@ impl Model<'_> {
                 continue;
             };
             let fault = Error::model(Place::Op(this.op), Fault::Mismatch);
+            self.pause.check()?;
             self.place(i, this, before, copies, &mut plan)
                 .ok_or(fault)?;
         }

@@ -8,7 +8,7 @@
 //! samples at a time, and by kernels that have no [`Kernels::chain_i8`].
 
 use crate::fixed::{self, ELEMENT_BYTES};
-use crate::int8::{self as codes, ChainLayer};
+use crate::int8::{self as codes, ChainLayer, GROUP, LANES};
 
 use super::build::aligned;
 use super::int8::Int8;
@@ -16,6 +16,9 @@ use super::{Kernels, Plan, Region, Step, Work};
 
 /// The most layers of a chain.
 const MAX_LAYERS: usize = 16;
+
+/// What a result costs besides its products, its table included, in multiply-accumulates.
+const RESULT_WORK: u64 = 32;
 
 /// The steps from the first one on that one call can do.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +34,8 @@ pub(super) struct Chain {
     /// Where the buffers are in the scratch memory, and the bytes of one.
     temp: usize,
     width: usize,
-    macs: u64,
+    /// What the layers cost, padding included, in multiply-accumulates.
+    work: u64,
 }
 
 impl Chain {
@@ -47,6 +51,13 @@ impl Chain {
         if !starts {
             return None;
         }
+        let work = layers.clone().fold(0u64, |work, (layer, _)| {
+            let rows = u64::from(layer.n).next_multiple_of(LANES as u64);
+            let row = u64::from(layer.k)
+                .next_multiple_of(GROUP as u64)
+                .saturating_add(RESULT_WORK);
+            work.saturating_add(rows.saturating_mul(row))
+        });
         let widest = layers.fold(0, |bytes, (layer, _)| bytes.max(layer.k).max(layer.n));
         // CAST: widens.
         let width = Int8::stride(widest as usize)?;
@@ -65,10 +76,7 @@ impl Chain {
             count,
             temp,
             width,
-            macs: steps
-                .iter()
-                .take(done)
-                .fold(0, |macs, step| macs.saturating_add(step.macs)),
+            work,
         })
     }
 
@@ -97,7 +105,7 @@ impl Chain {
         input: &[u8],
         output: &mut [u8],
     ) -> Option<usize> {
-        if self.steps == 0 || self.macs > kernels.tile_macs() {
+        if self.steps == 0 || self.work > kernels.tile_macs() {
             return None;
         }
         let (tensors, temp) = scratch.split_at_mut_checked(self.temp)?;

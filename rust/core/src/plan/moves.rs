@@ -141,8 +141,7 @@ impl Axis {
         let mut done = 0;
         while done < self.count {
             let count = most.min(self.count.saturating_sub(done));
-            // CAST: widens.
-            meter.spend(count as u64)?;
+            meter.spend_line(count, self.from == element && self.to == element)?;
             let x = x.get(done.saturating_mul(self.from)..).unwrap_or_default();
             let y = y
                 .get_mut(done.saturating_mul(self.to)..)
@@ -240,8 +239,7 @@ impl Moves {
     ) -> Result<(), Error> {
         if let Some(value) = self.fill {
             for y in y.chunks_mut(piece(meter, 1)) {
-                // CAST: widens.
-                meter.spend(y.len() as u64)?;
+                meter.spend_line(y.len(), false)?;
                 for y in y.chunks_mut(self.element.max(1)) {
                     for (to, from) in y.iter_mut().zip(value) {
                         *to = from;

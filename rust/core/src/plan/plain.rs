@@ -258,6 +258,7 @@ impl Trees {
                     sums,
                 });
             }
+            meter.spend_line(self.n, false)?;
             let sums = sums.chunks_exact(SUM_BYTES);
             for (y, sum) in y.chunks_exact_mut(element).zip(sums) {
                 let sum = sum.first_chunk().map_or(0, |&sum| i64::from_le_bytes(sum));
@@ -299,8 +300,7 @@ impl Rows {
         let table = self.table.of(packed).ok_or(step.mismatch())?;
         let x = x.chunks_exact(self.index.max(1));
         for (x, y) in x.zip(y.chunks_exact_mut(self.bytes.max(1))) {
-            // CAST: widens.
-            meter.spend(y.len() as u64)?;
+            meter.spend_line(y.len(), true)?;
             let row = match (step.dtype, x) {
                 (DType::I8, &[code]) => usize::from(code).min(self.rows.saturating_sub(1)),
                 (DType::I16, x) => int16::elements(x)
