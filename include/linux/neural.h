@@ -181,7 +181,8 @@ size_t neural_network_output_bytes(const struct neural_network *nn);
  * stand for may change (struct neural_info).
  *
  * Context: Any.
- * Return: NEURAL_DTYPE_Q16 (s32), NEURAL_DTYPE_I8 (s8) or NEURAL_DTYPE_F32 (the bits of a float).
+ * Return: NEURAL_DTYPE_Q16 (s32), NEURAL_DTYPE_I8 (s8), NEURAL_DTYPE_I16 (s16) or
+ * NEURAL_DTYPE_F32 (the bits of a float).
  */
 unsigned int neural_network_dtype(const struct neural_network *nn);
 

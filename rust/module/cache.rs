@@ -33,15 +33,20 @@ pub(crate) struct PredictionCache {
     memory: AtomicBuf,
 }
 
+/// Bytes of an input or an output up to which answers are remembered: keys are compared with
+/// preemption off.
+const MOST_BYTES: usize = 16 << 10;
+
 impl PredictionCache {
-    /// A table of at least `entries` entries; `None` when that is 0.
+    /// A table of at least `entries` entries; `None` when that is 0, and when inputs or outputs have more
+    /// than [`MOST_BYTES`].
     pub(crate) fn new(
         entries: u32,
         input_bytes: usize,
         output_bytes: usize,
         placement: Placement,
     ) -> Outcome<Option<Arc<Self>>> {
-        if entries == 0 {
+        if entries == 0 || input_bytes.max(output_bytes) > MOST_BYTES {
             return Ok(None);
         }
         let geometry = Geometry::new(entries, input_bytes, output_bytes)

@@ -166,7 +166,7 @@ impl Handle {
             None => Err(Failure::memory("samples", len)),
         };
         let mut spare = self.spare.lock();
-        if spare.len() < memory.len() {
+        if (spare.len()..=CHUNK_BYTES).contains(&memory.len()) {
             *spare = memory;
         }
         result

@@ -83,20 +83,24 @@ const PREEMPTIBLE_MACS: u64 = 1 << 22;
 /// is there for is computed by it.
 fn cost_of(step: &Step, vector: bool) -> u64 {
     let (mac, output) = match (step.dtype(), step.kind()) {
-        (_, OpKind::Forest) => (8, 16),
+        // A node is as a rule not in the cache.
+        (_, OpKind::Forest) => (64, 64),
         (DType::Q16, _) => (1, cost_of_activation(step.activation())),
         // By vector code; what limits it is the way of the weights from memory.
-        (DType::F32, OpKind::Attention) => (4, 16),
+        (DType::F32, OpKind::Attention | OpKind::AttentionStep | OpKind::Dnc) => (4, 64),
         (DType::F32, OpKind::Lstm | OpKind::LstmCell | OpKind::Gru | OpKind::GruCell) => (1, 64),
+        (DType::I16, OpKind::Dense) => (1, 128),
         (DType::F32, _) => (1, 16),
         (_, OpKind::Dense | OpKind::Conv2d | OpKind::DepthwiseConv2d) if vector => (1, 4),
         (_, OpKind::Dense | OpKind::Conv2d) => (2, 128),
         (_, OpKind::DepthwiseConv2d) => (4, 96),
         (_, OpKind::AveragePool2d) => (8, 64),
         (_, OpKind::MaxPool2d | OpKind::Mean) => (4, 64),
-        (_, OpKind::Add | OpKind::Sub) => (0, 32),
-        (_, OpKind::Softmax) => (0, 160),
-        _ => (0, 16),
+        (_, OpKind::Lstm) if vector => (1, 64),
+        (_, OpKind::Lstm) => (2, 640),
+        (_, OpKind::Add | OpKind::Sub) => (1, 32),
+        (_, OpKind::Softmax) => (1, 160),
+        _ => (1, 16),
     };
     let outputs = u64::from(step.outputs()).saturating_mul(output);
     let macs = step.macs().saturating_mul(mac);

@@ -121,6 +121,7 @@ struct neural_name {
 #define NEURAL_DTYPE_Q16 1 /* __s32, Q16.16 */
 #define NEURAL_DTYPE_I8 \
 	2 /* __s8, a code q for the number scale * (q - zero_point) */
+#define NEURAL_DTYPE_I16 3 /* __s16, a code q for the number scale * q */
 #define NEURAL_DTYPE_F32 5 /* float, IEEE 754 single precision */
 
 /**

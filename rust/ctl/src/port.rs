@@ -73,6 +73,9 @@ impl Port {
                 scale: f32::from_bits(scale),
                 zero,
             },
+            uapi::DTYPE_I16 => Elements::I16 {
+                scale: f32::from_bits(scale),
+            },
             uapi::DTYPE_F32 => Elements::F32,
             other => {
                 let why = format!("{other} is not known to this program");

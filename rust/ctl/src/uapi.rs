@@ -34,6 +34,8 @@ pub const FEATURE_NAMES: [&str; 6] = ["q16", "cache", "numa", "replace", "i8", "
 pub const DTYPE_Q16: u32 = 1;
 /// `neural_info.dtype`: `__s8`, codes.
 pub const DTYPE_I8: u32 = 2;
+/// `neural_info.dtype`: `__s16`, codes whose zero point is 0.
+pub const DTYPE_I16: u32 = 3;
 /// `neural_info.dtype`: `float`.
 pub const DTYPE_F32: u32 = 5;
 
@@ -109,7 +111,7 @@ pub struct Info {
     pub name: [u8; NAME_LEN],
     /// Its id.
     pub id: u32,
-    /// [`DTYPE_Q16`], [`DTYPE_I8`] or [`DTYPE_F32`].
+    /// [`DTYPE_Q16`], [`DTYPE_I8`], [`DTYPE_I16`] or [`DTYPE_F32`].
     pub dtype: u32,
     /// Elements of an input.
     pub input_dim: u32,

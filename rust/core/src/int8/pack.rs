@@ -206,12 +206,12 @@ fn channel_sums<'a>(
     bias: &'a [u8],
     of: fn(i8) -> i64,
 ) -> impl Iterator<Item = (i32, i64)> + 'a {
-    let lists = bias.chunks(PANEL * ELEMENT_BYTES);
+    let lists = bias.chunks(LANES * ELEMENT_BYTES);
     let panels = (0..channels)
-        .step_by(PANEL)
+        .step_by(LANES)
         .zip(lists.chain(core::iter::repeat(&[][..])));
     let panels = panels.flat_map(move |(first, bias)| {
-        let mut sums = [0i64; PANEL];
+        let mut sums = [0i64; LANES];
         for row in weights.chunks_exact(channels.max(1)) {
             for (sum, &w) in sums.iter_mut().zip(row.get(first..).unwrap_or_default()) {
                 // CAST: weights are signed bytes.

@@ -213,6 +213,8 @@ impl Float {
         Some(())
     }
 
+    // Its frame is not to be a part of that of `run` in `plan.rs`.
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         step: &Step,

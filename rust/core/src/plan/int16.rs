@@ -100,6 +100,8 @@ impl Int16 {
         }
     }
 
+    // Its frame is not to be a part of that of `run` in `plan.rs`.
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         step: &Step,

@@ -170,6 +170,8 @@ impl Int8 {
         Some(())
     }
 
+    // Its frame is not to be a part of that of `run` in `plan.rs`.
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         step: &Step,

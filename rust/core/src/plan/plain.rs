@@ -146,6 +146,8 @@ impl Plain {
         Some(())
     }
 
+    // Its frame is not to be a part of that of `run` in `plan.rs`.
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         step: &Step,

@@ -137,6 +137,7 @@ fn worker<D: Device>(
     let mut random = SplitMix64::new(seed);
     let each = match info.dtype {
         uapi::DTYPE_I8 => 1,
+        uapi::DTYPE_I16 => 2,
         _ => size_of::<i32>(),
     };
     let bytes = |dim: u32| (dim as usize).saturating_mul(each);

@@ -81,6 +81,7 @@ impl Device for Fake {
         let id = self.nets.borrow().len() as u32 + 1;
         let codes = |port: &Port| match port.elements {
             Elements::I8 { scale, zero } => (uapi::DTYPE_I8, scale.to_bits(), zero),
+            Elements::I16 { scale } => (uapi::DTYPE_I16, scale.to_bits(), 0),
             Elements::F32 => (uapi::DTYPE_F32, 0, 0),
             _ => (uapi::DTYPE_Q16, 0, 0),
         };

@@ -83,7 +83,7 @@ pub(super) fn info_json(info: &uapi::Info) -> Value {
         "weight_bytes": info.weight_bytes,
         "memory_bytes": info.memory_bytes,
     });
-    if let (uapi::DTYPE_I8, Some(map)) = (info.dtype, value.as_object_mut()) {
+    if let (uapi::DTYPE_I8 | uapi::DTYPE_I16, Some(map)) = (info.dtype, value.as_object_mut()) {
         for (end, scale, zero) in [
             ("input", info.input_scale, info.input_zero_point),
             ("output", info.output_scale, info.output_zero_point),
@@ -99,6 +99,7 @@ fn dtype(code: u32) -> String {
     match code {
         uapi::DTYPE_Q16 => "q16".to_owned(),
         uapi::DTYPE_I8 => "i8".to_owned(),
+        uapi::DTYPE_I16 => "i16".to_owned(),
         uapi::DTYPE_F32 => "f32".to_owned(),
         _ => format!("type {code}"),
     }
@@ -142,12 +143,13 @@ pub(super) fn info(dev: &dyn Device, name: &str, as_json: bool, out: &mut dyn Wr
     if as_json {
         return out::json(out, &info_json(&info));
     }
-    let codes = |scale: u32, zero: i32| match info.dtype {
-        uapi::DTYPE_I8 => {
-            let scale = f32::from_bits(scale);
-            Elements::I8 { scale, zero }.codes()
+    let codes = |scale: u32, zero: i32| {
+        let scale = f32::from_bits(scale);
+        match info.dtype {
+            uapi::DTYPE_I8 => Elements::I8 { scale, zero }.codes(),
+            uapi::DTYPE_I16 => Elements::I16 { scale }.codes(),
+            _ => String::new(),
         }
-        _ => String::new(),
     };
     writeln!(
         out,

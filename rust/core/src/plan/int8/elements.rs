@@ -46,6 +46,7 @@ pub(in super::super) struct Pooling {
 
 impl Pooling {
     /// Gives a number of lines of the result at a time.
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         meter: &mut Meter<'_, K>,
@@ -107,6 +108,7 @@ pub(in super::super) struct Pair {
 
 impl Pair {
     /// `b` may be shorter than the others: then it repeats.
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         meter: &mut Meter<'_, K>,
@@ -177,6 +179,7 @@ pub(in super::super) struct Mean {
 }
 
 impl Mean {
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         meter: &mut Meter<'_, K>,
@@ -207,6 +210,7 @@ pub(in super::super) struct Softmax {
 
 impl Softmax {
     /// Gives a number of rows at a time.
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         meter: &mut Meter<'_, K>,

@@ -125,6 +125,7 @@ impl Memory {
         Some(())
     }
 
+    #[inline(never)]
     pub(super) fn run<K: Kernels + ?Sized>(
         &self,
         step: &Step,
