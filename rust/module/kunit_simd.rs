@@ -153,13 +153,8 @@ mod tests {
                 0 => [length, other],
                 _ => [other, length],
             };
-            check::gemm16(
-                random,
-                kind,
-                sizes,
-                memory,
-                &mut |layer: &mut Gemm16<'_>| in_section(|| set.gemm16_i8(layer)),
-            )
+            let run = &mut |layer: &mut Gemm16<'_>| in_section(|| set.gemm16_i8(layer));
+            check::gemm16(random, kind, sizes, memory, run)
         })
     }
 
@@ -167,13 +162,8 @@ mod tests {
     fn chains_of_all_lengths_are_those_of_scalar_code() -> Result {
         each_length("chain_i8", 1, |set, random, kind, length, memory| {
             let sizes = [length, 1 + random.below(40), length, 1 + random.below(9)];
-            check::chain(
-                random,
-                kind,
-                &sizes,
-                memory,
-                &mut |chain: &mut Chain<'_>| in_section(|| set.chain_i8(chain)),
-            )
+            let run = &mut |chain: &mut Chain<'_>| in_section(|| set.chain_i8(chain));
+            check::chain(random, kind, &sizes, memory, run)
         })
     }
 
@@ -187,13 +177,8 @@ mod tests {
                 taps: 1 + random.below(9),
                 gap: random.below(3),
             };
-            check::depthwise(
-                random,
-                kind,
-                window,
-                memory,
-                &mut |layer: &mut Depthwise<'_>| in_section(|| set.depthwise_i8(layer)),
-            )
+            let run = &mut |layer: &mut Depthwise<'_>| in_section(|| set.depthwise_i8(layer));
+            check::depthwise(random, kind, window, memory, run)
         })
     }
 
@@ -265,26 +250,16 @@ mod tests {
     fn softmax_of_all_lengths_is_that_of_scalar_code() -> Result {
         each_length("softmax_i8", 1, |set, random, kind, length, memory| {
             let sizes = [1 + random.below(2), length];
-            check::softmax(
-                random,
-                kind,
-                sizes,
-                memory,
-                &mut |layer: &mut Softmax<'_>| in_section(|| set.softmax_i8(layer)),
-            )
+            let run = &mut |layer: &mut Softmax<'_>| in_section(|| set.softmax_i8(layer));
+            check::softmax(random, kind, sizes, memory, run)
         })
     }
 
     #[test]
     fn cells_of_all_lengths_are_those_of_scalar_code() -> Result {
         each_length("lstm_cell_i8", 0, |set, random, kind, length, memory| {
-            check::lstm_cell(
-                random,
-                kind,
-                length,
-                memory,
-                &mut |layer: &mut LstmCell<'_>| in_section(|| set.lstm_cell_i8(layer)),
-            )
+            let run = &mut |layer: &mut LstmCell<'_>| in_section(|| set.lstm_cell_i8(layer));
+            check::lstm_cell(random, kind, length, memory, run)
         })
     }
 
