@@ -250,6 +250,24 @@ pub struct Plan {
     chain: Chain,
 }
 
+impl Plan {
+    /// How many places there are that [`Kernels::begin`] can name: each step by its index, and behind
+    /// them the [chain](Self::chain_place).
+    pub const fn places(&self) -> usize {
+        self.steps.saturating_add(1)
+    }
+
+    /// The place of the layers that [`Kernels::chain_i8`] does as one.
+    pub const fn chain_place(&self) -> usize {
+        self.steps
+    }
+
+    /// How many steps, from the first one on, the chain stands for; 0 if there is none.
+    pub const fn chain_steps(&self) -> usize {
+        self.chain.steps
+    }
+}
+
 /// A dense layer, or some of its rows: `output = W input + bias`, Q16.16, `R` rows, `N` inputs.
 ///
 /// The sums are exact, then rounded to nearest (halves upwards) and saturated, as
@@ -475,6 +493,24 @@ pub trait Kernels {
         false
     }
 
+    /// Called before the work at this [place](Plan::places) of the plan.
+    ///
+    /// Everything that is called until [`Kernels::end`] belongs to it, so that code made for a place
+    /// can be looked up by its number, and its time be taken.
+    #[inline]
+    fn begin(&self, place: usize) {
+        let _ = place;
+    }
+
+    /// Called when the work at this place is done, for so many samples.
+    ///
+    /// Not called for what was not done: an operation that fails ends the run, and layers that
+    /// [`Kernels::chain_i8`] leaves alone begin again one by one.
+    #[inline]
+    fn end(&self, place: usize, samples: usize) {
+        let _ = (place, samples);
+    }
+
     /// The most multiply-accumulates between two calls of [`Kernels::pause`].
     fn tile_macs(&self) -> u64 {
         TILE_MACS
@@ -595,7 +631,8 @@ pub fn run<K: Kernels + ?Sized>(
         1 => chain.run(kernels, steps, weights, scratch, input, output),
         _ => None,
     };
-    for step in steps.iter().skip(done.unwrap_or(0)) {
+    for (place, step) in steps.iter().enumerate().skip(done.unwrap_or(0)) {
+        kernels.begin(place);
         // Filled in place: a copy of what was just written in parts has to wait for it.
         let mut tensors = Tensors {
             reads: [&[]; READS],
@@ -613,6 +650,7 @@ pub fn run<K: Kernels + ?Sized>(
             Work::Float(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
             Work::Plain(op) => op.run(step, &mut meter, weights, samples, &mut tensors)?,
         }
+        kernels.end(place, samples);
     }
     Ok(())
 }

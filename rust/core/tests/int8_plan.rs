@@ -9,7 +9,7 @@ mod common;
 #[path = "common/random.rs"]
 mod random;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use codes::Codes;
 use common::{Loaded, Rng};
@@ -352,4 +352,107 @@ fn chains_give_what_their_layers_give() {
     assert!(kernels.calls.get() > nets / 3, "{}", kernels.calls.get());
     assert!(kernels.layers.get() > 1000, "{}", kernels.layers.get());
     assert!(kernels.tables.get() > 200, "{}", kernels.tables.get());
+}
+
+/// Notes at which places it is told that the work begins and ends, and where it gets some.
+struct Places {
+    takes_chains: bool,
+    heard: RefCell<Vec<Heard>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Heard {
+    Begin(usize),
+    Chain,
+    End(usize, usize),
+}
+
+impl Places {
+    fn note(&self, heard: Heard) {
+        self.heard.borrow_mut().push(heard);
+    }
+
+    fn within(&self) {
+        let heard = self.heard.borrow();
+        assert!(matches!(heard.last(), Some(Heard::Begin(_))), "{heard:?}");
+    }
+}
+
+impl Kernels for Places {
+    fn dense_q16(&self, _: DenseArgs<'_>) {
+        unreachable!();
+    }
+
+    fn gemm_i8(&self, args: int8::Gemm<'_>) {
+        self.within();
+        Scalar.gemm_i8(args);
+    }
+
+    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
+        self.within();
+        Scalar.flip_i8(x, y);
+    }
+
+    fn chain_i8(&self, args: int8::Chain<'_>) -> bool {
+        self.within();
+        self.note(Heard::Chain);
+        args.y.fill(0);
+        self.takes_chains
+    }
+
+    fn tile_macs(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn begin(&self, place: usize) {
+        self.note(Heard::Begin(place));
+    }
+
+    fn end(&self, place: usize, samples: usize) {
+        self.note(Heard::End(place, samples));
+    }
+}
+
+#[test]
+fn kernels_are_told_at_which_place_of_the_plan_they_work() {
+    let mut rng = Rng::new();
+    let mut chains = 0;
+    for i in 0..200 {
+        let net = match i % 2 {
+            0 => random::chain(&mut rng),
+            _ => random::random(&mut rng, 8),
+        };
+        let net = Loaded::new(&net.file());
+        let plan = &net.plan;
+        assert_eq!(plan.places(), plan.steps + 1);
+        for (takes_chains, samples) in [(true, 1), (false, 1), (true, 2)] {
+            let places = Places {
+                takes_chains,
+                heard: RefCell::default(),
+            };
+            run(
+                &places,
+                plan,
+                &net.steps,
+                &net.weights,
+                samples,
+                &mut vec![0; samples * plan.scratch_bytes],
+                &vec![0; samples * plan.input_bytes],
+                &mut vec![0; samples * plan.output_bytes],
+            )
+            .unwrap();
+            let (mut want, mut done) = (vec![], 0);
+            if plan.chain_steps() > 0 && samples == 1 {
+                want.extend([Heard::Begin(plan.chain_place()), Heard::Chain]);
+                if takes_chains {
+                    want.push(Heard::End(plan.chain_place(), 1));
+                    done = plan.chain_steps();
+                    chains += 1;
+                }
+            }
+            want.extend((done..plan.steps).flat_map(|i| [Heard::Begin(i), Heard::End(i, samples)]));
+            assert_eq!(*places.heard.borrow(), want);
+        }
+    }
+    assert!(chains > 50, "{chains}");
 }

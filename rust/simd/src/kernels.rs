@@ -82,6 +82,18 @@ pub trait Section {
 
     /// Closes the section and lets others run; `false` ends the prediction.
     fn pause(&self) -> bool;
+
+    /// The work at this place of the plan begins, as [`Kernels::begin`] says.
+    #[inline]
+    fn begin(&self, place: usize) {
+        let _ = place;
+    }
+
+    /// The work at this place is done for so many samples, as [`Kernels::end`] says.
+    #[inline]
+    fn end(&self, place: usize, samples: usize) {
+        let _ = (place, samples);
+    }
 }
 
 /// For user space, where vector registers may always be used.
@@ -634,6 +646,16 @@ impl<S: Section> Kernels for Simd<S> {
         } else {
             self.spend(work);
         }
+    }
+
+    #[inline]
+    fn begin(&self, place: usize) {
+        self.section.begin(place);
+    }
+
+    #[inline]
+    fn end(&self, place: usize, samples: usize) {
+        self.section.end(place, samples);
     }
 
     fn tile_macs(&self) -> u64 {

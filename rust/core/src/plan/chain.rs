@@ -120,17 +120,22 @@ impl Chain {
             };
             tensors.get_mut(at..)?.get_mut(..last.bytes)?
         };
-        kernels
-            .chain_i8(codes::Chain {
-                layers,
-                weights,
-                x: input,
-                y,
-                flip: self.to_output,
-                temp,
-                width: self.width,
-            })
-            .then_some(self.steps)
+        let place = steps.len();
+        kernels.begin(place);
+        let done = kernels.chain_i8(codes::Chain {
+            layers,
+            weights,
+            x: input,
+            y,
+            flip: self.to_output,
+            temp,
+            width: self.width,
+        });
+        if !done {
+            return None;
+        }
+        kernels.end(place, 1);
+        Some(self.steps)
     }
 }
 
