@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What operations there is code for, and what is known of them.
+
+use core::fmt;
+
+use neural_core::fixed;
+use neural_core::int8::{ChainLayer, GROUP, LANES};
+
+/// The most layers of a chain.
+pub const LAYERS: usize = 16;
+
+/// What the constants of a layer of 8-bit integers allow, whatever its input.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Facts {
+    /// Some shifts go to the left.
+    pub left: bool,
+    /// All shifts are 1..=22, and no sum reaches 2^30: rounding needs no more than 32 bits.
+    pub narrow: bool,
+}
+
+/// An operation: all that is known of it but addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Descriptor<'a> {
+    /// A chain of dense layers of 8-bit integers, for one sample: `neural_chain_i8_*`.
+    ChainI8 {
+        /// The layers, a [`ChainLayer`] each, as they stand in the plan.
+        layers: &'a [u8],
+        /// What the constants of the layers allow.
+        facts: [Facts; LAYERS],
+        /// Whether the output gets codes; else biased codes.
+        flip: bool,
+    },
+}
+
+impl<'a> Descriptor<'a> {
+    /// A chain whose constants stand in `weights`. `None` if the layers do not fit each other or their
+    /// constants miss the weights.
+    pub fn chain_i8(layers: &'a [u8], weights: &[u8], flip: bool) -> Option<Self> {
+        let mut facts = [Facts::default(); LAYERS];
+        let mut read = None;
+        if layers.is_empty()
+            || layers.len() % ChainLayer::BYTES != 0
+            || layers.len() / ChainLayer::BYTES > LAYERS
+        {
+            return None;
+        }
+        for (bytes, facts) in layers.chunks_exact(ChainLayer::BYTES).zip(&mut facts) {
+            let layer = ChainLayer::read(bytes)?;
+            if layer.k == 0 || layer.n == 0 || read.is_some_and(|n| n != layer.k) {
+                return None;
+            }
+            *facts = Facts::of(&layer, weights)?;
+            read = Some(layer.n);
+        }
+        Some(Descriptor::ChainI8 {
+            layers,
+            facts,
+            flip,
+        })
+    }
+
+    /// A number that equal descriptors share.
+    pub fn key(&self) -> u64 {
+        let Descriptor::ChainI8 {
+            layers,
+            facts,
+            flip,
+        } = self;
+        let mut key = 0x6368_6169_6e5f_6938u64;
+        let mut add = |n: u64| {
+            key = (key ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            key ^= key >> 29;
+        };
+        for word in fixed::elements(layers) {
+            // CAST: the same bits.
+            add(u64::from(word as u32));
+        }
+        for facts in facts {
+            add(u64::from(facts.left) | u64::from(facts.narrow) << 1);
+        }
+        add(u64::from(*flip));
+        key
+    }
+
+    /// Writes what it is: `chain_i8 64x128x8`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn name(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let Descriptor::ChainI8 { layers, .. } = self;
+        out.write_str("chain_i8 ")?;
+        for (i, bytes) in layers.chunks_exact(ChainLayer::BYTES).enumerate() {
+            let Some(layer) = ChainLayer::read(bytes) else {
+                continue;
+            };
+            if i == 0 {
+                write!(out, "{}", layer.k)?;
+            }
+            write!(out, "x{}", layer.n)?;
+        }
+        Ok(())
+    }
+}
+
+impl Facts {
+    /// Those of a layer; `None` if its constants miss the weights.
+    fn of(layer: &ChainLayer, weights: &[u8]) -> Option<Self> {
+        // CAST: to wider types.
+        let size = |n: u32| n as usize;
+        let rows = size(layer.n).checked_next_multiple_of(LANES)?;
+        let list = |at: u32| {
+            let bytes = rows.checked_mul(4)?;
+            weights.get(size(at)..)?.get(..bytes)
+        };
+        let packed = size(layer.k)
+            .checked_next_multiple_of(GROUP)?
+            .checked_mul(rows)?;
+        weights.get(size(layer.w)..)?.get(..packed)?;
+        list(layer.mult)?;
+        if layer.table != ChainLayer::NONE {
+            weights.get(size(layer.table)..)?.get(..256)?;
+        }
+        // No product exceeds 255 * 128.
+        let products = u64::from(layer.k).saturating_mul(255 * 128);
+        let bias =
+            fixed::elements(list(layer.bias)?).fold(0, |most: u32, b| most.max(b.unsigned_abs()));
+        let shifts =
+            || fixed::elements(weights.get(size(layer.shift)..).unwrap_or_default()).take(rows);
+        list(layer.shift)?;
+        let used = || shifts().take(size(layer.n));
+        Some(Facts {
+            left: used().any(|shift| shift < 0),
+            narrow: products.saturating_add(u64::from(bias)) < 1 << 30
+                && used().all(|shift| (1..=22).contains(&shift)),
+        })
+    }
+}
