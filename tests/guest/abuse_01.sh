@@ -3,13 +3,15 @@
 # kernel: both
 #
 # What no well-behaved program would send to /dev/neural; see uapi_abuse.c, which
-# prints the results.
+# prints the results; among it are random requests, fewer where each is checked.
 
 . "$(dirname "$0")/model.sh"
 
 make_models
+requests=100000
+[ ! -e /sys/kernel/debug/kmemleak ] || requests=20000
 modprobe neural
-uapi_abuse $FW/digits.nnm
+uapi_abuse $FW/digits.nnm $requests
 status=$?
 rmmod neural || status=1
 exit $status

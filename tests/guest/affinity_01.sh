@@ -30,8 +30,8 @@ from() {
 # when the scheduler lets it; and prints which have. One that should not have stays.
 spread() {
 	write "$D/network_$2/config" "reset stats"
-	for _ in $(seq 30); do
-		taskset -c "$1" neuralctl bench "$2" --batch 512 --seconds 1 >/dev/null 2>&1 || echo failed
+	for _ in $(seq 100); do
+		taskset -c "$1" neuralctl bench "$2" --batch 512 --seconds 0.2 >/dev/null 2>&1 || echo failed
 		[ "$(on "$2")" != "$3" ] || break
 	done
 	on "$2"
@@ -66,7 +66,7 @@ neuralctl new 64-128-10 -o /tmp/cheap.nnm >/dev/null
 neuralctl new 64-4096-10 -o /tmp/costly.nnm >/dev/null
 neuralctl load /tmp/cheap.nnm --name mixed >/dev/null
 write $D/network_mixed/config "allowed_cpus 1"
-taskset -c 0 neuralctl bench mixed --seconds 3 >/tmp/bench 2>&1 &
+taskset -c 0 neuralctl bench mixed --seconds 1 >/tmp/bench 2>&1 &
 for _ in 1 2 3 4 5 6 7 8 9 10; do
 	neuralctl replace /tmp/costly.nnm --name mixed >/dev/null || echo failed
 	neuralctl replace /tmp/cheap.nnm --name mixed >/dev/null || echo failed

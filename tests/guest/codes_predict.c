@@ -4,8 +4,10 @@
  * by one and as a batch, from several threads, and compares the answers:
  *
  *	codes_predict NETWORK INPUTS ANSWERS [THREADS ROUNDS]
+ *	codes_predict NETWORK GOLD
  *
- * The files hold one sample after the other. Prints what the kernel says of
+ * The files hold one sample after the other; at the end of a .gold file each input
+ * is followed by its answer, "runs" of them. Prints what the kernel says of
  * the network and how many answers were compared. Answers are the same when all
  * bits are, but where there is to be no number (NaN), any of those will do.
  */
@@ -47,6 +49,30 @@ static size_t read_file(const char *path, uint8_t *to)
 	}
 	close(fd);
 	return size;
+}
+
+/* The samples of a golden file, which are those at its end. */
+static int read_gold(const char *path)
+{
+	static uint8_t text[MOST + 1];
+	size_t size = read_file(path, text), both = in_bytes + out_bytes;
+	const char *line;
+	unsigned int i;
+
+	text[size] = 0;
+	line = strstr((char *)text, "\nruns ");
+	count = line ? atoi(line + 6) : 0;
+	if (!count || count > size / both) {
+		fprintf(stderr, "%s: no runs of this network\n", path);
+		return 1;
+	}
+	for (i = 0; i < count; i++) {
+		const uint8_t *run = text + size - (count - i) * both;
+
+		memcpy(inputs + i * in_bytes, run, in_bytes);
+		memcpy(answers + i * out_bytes, run + in_bytes, out_bytes);
+	}
+	return 0;
 }
 
 static int same(const uint8_t *got, const uint8_t *want, size_t bytes)
@@ -126,9 +152,9 @@ int main(int argc, char **argv)
 	void *ret;
 
 	dev = open("/dev/neural", O_RDWR);
-	if (dev < 0 || (argc != 4 && argc != 6)) {
+	if (dev < 0 || (argc != 3 && argc != 4 && argc != 6)) {
 		fprintf(stderr,
-			"usage: codes_predict NETWORK INPUTS ANSWERS [THREADS ROUNDS], with the module loaded\n");
+			"usage: codes_predict NETWORK GOLD|INPUTS ANSWERS [THREADS ROUNDS], with the module loaded\n");
 		return 2;
 	}
 	if (argc == 6) {
@@ -137,15 +163,22 @@ int main(int argc, char **argv)
 	}
 	if (find(argv[1]))
 		return 1;
-	in = read_file(argv[2], inputs);
-	out = read_file(argv[3], answers);
 	in_bytes = info.input_dim;
 	out_bytes = info.output_dim;
 	if (info.dtype == NEURAL_DTYPE_F32) {
 		in_bytes *= sizeof(float);
 		out_bytes *= sizeof(float);
 	}
-	count = in / in_bytes;
+	if (argc == 3) {
+		if (read_gold(argv[2]))
+			return 1;
+		in = (size_t)count * in_bytes;
+		out = (size_t)count * out_bytes;
+	} else {
+		in = read_file(argv[2], inputs);
+		out = read_file(argv[3], answers);
+		count = in / in_bytes;
+	}
 	if (info.dtype == NEURAL_DTYPE_Q16 || in % in_bytes ||
 	    out != count * out_bytes || n < 1 || n > 64) {
 		fprintf(stderr, "these files are not for this network\n");

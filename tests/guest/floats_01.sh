@@ -42,7 +42,7 @@ same "neuralctl names the type" "element type: f32" "$(neuralctl info floats_mlp
 t "the device has the feature" sh -c "neuralctl query | grep -w f32"
 t "neuralctl predicts" sh -c \
 	"echo 0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0 | neuralctl predict floats_mlp | grep -qE '^0[.][0-9]+(,0[.][0-9]+){7}$'"
-t "and measures" neuralctl bench floats_mlp --seconds 1 --batch 8
+t "and measures" neuralctl bench floats_mlp --seconds 0.3 --batch 8
 
 t "it is replaced by itself" neuralctl replace floats_mlp
 refuse "but not by one of other elements" "of f32" \
@@ -59,15 +59,15 @@ same "by the bytes of the sample" "32 0" \
 write $D/network_floats_mlp/config "cache_size 0"
 write $D/network_floats_mlp/config "simd 0"
 refuse "without vector code there is no answer" "single precision needs vector code" \
-	neuralctl bench floats_mlp --seconds 1
+	neuralctl bench floats_mlp --seconds 0.3
 same "which is counted" 1 "$(($(errors) > 0))"
 same "and shown" none "$(layers isa)"
 write $D/network_floats_mlp/config "simd 1"
 write $P/neural_enable_simd 0
 refuse "nor when it is off for the module" "single precision needs vector code" \
-	neuralctl bench floats_mlp --seconds 1
+	neuralctl bench floats_mlp --seconds 0.3
 refuse "not for a costly one" "single precision needs vector code" \
-	neuralctl bench floats_image --seconds 1
+	neuralctl bench floats_image --seconds 0.3
 write $P/neural_enable_simd 1
 t "switched on, there is" answers floats_mlp
 t "for both" answers floats_image

@@ -2,7 +2,11 @@
 
 //! What the vector code consists of, once it is compiled as the kernel compiles it.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Instructions that a function must have: its name's end, a mnemonic, a kind of register.
 const EXPECTED: &[(&str, &str, &str)] = &[
@@ -67,10 +71,35 @@ const EXPECTED_F32: &[(&str, &str)] = &[
 /// Bytes of the stack that a function may use. The kernel's own limit is 2048.
 const STACK_BYTES: usize = 1024;
 
-/// The object, compiled by the compiler that runs this test, with the flags of Kbuild that matter.
+/// Whether the object is newer than all that it was made of, and than this program.
+fn fresh(object: &Path, dependencies: &Path) -> bool {
+    let changed = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    let Some(made) = changed(object) else {
+        return false;
+    };
+    let Ok(text) = fs::read_to_string(dependencies) else {
+        return false;
+    };
+    // "leaf.o: leaf.rs leaf/gemm.rs ...", and a line for each source.
+    let Some((_, sources)) = text.lines().next().and_then(|l| l.split_once(": ")) else {
+        return false;
+    };
+    let program = env::current_exe().ok();
+    let sources = sources.split_whitespace().map(PathBuf::from);
+    sources
+        .chain(program)
+        .all(|source| changed(&source).is_some_and(|time| time < made))
+}
+
+/// The object, compiled by the compiler that compiled this test, with the flags of Kbuild that matter.
+/// That takes long, so what is there from the last time is taken if nothing has changed since.
 fn object() -> PathBuf {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/leaf.rs");
     let object = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("leaf.o");
+    let dependencies = object.with_extension("d");
+    if fresh(&object, &dependencies) {
+        return object;
+    }
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let status = Command::new(rustc)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -84,6 +113,7 @@ fn object() -> PathBuf {
         .arg("-Zllvm_module_flag=override-stack-alignment:u32:8:max")
         .args(["-Zcf-protection=branch", "-Zfunction-return=thunk-extern"])
         .arg(format!("--emit=obj={}", object.display()))
+        .arg(format!("--emit=dep-info={}", dependencies.display()))
         .arg(&source)
         .status()
         .expect("rustc runs");
@@ -193,5 +223,4 @@ fn leaf_functions_are_leaves_and_vector_code() {
             assert!(!line.contains(bad), "{line}");
         }
     }
-    let _ = fs::remove_file(object);
 }
