@@ -22,8 +22,12 @@
 #![cfg_attr(not(any(test, CONFIG_RUST)), no_std)]
 #![forbid(unsafe_code)]
 
+mod asm;
+mod chain;
 mod check;
 mod descriptor;
+
+use self::asm::Asm;
 
 pub use self::check::{check, CheckError};
 pub use self::descriptor::{Descriptor, Facts, LAYERS};
@@ -80,6 +84,13 @@ pub fn emit(
     exit: Exit,
     code: &mut [u8],
 ) -> Result<usize, EmitError> {
-    let _ = (descriptor, isa, exit, code);
-    Err(EmitError::Unsupported)
+    let mut asm = Asm::new(code, matches!(isa, Isa::Avx512 | Isa::Avx512Vnni));
+    match descriptor {
+        Descriptor::ChainI8 {
+            layers,
+            facts,
+            flip,
+        } => chain::emit(&mut asm, layers, facts, *flip, isa, exit),
+    }
+    asm.finish()
 }

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sums of products.
+
+use super::{list, Dot, Emitter, Layer, Place, FLIP, GROUP, NEAR, PARTS, WEIGHTS};
+use crate::asm::forms::{self, Form};
+use crate::asm::{Bits, Mem, Rm, Vec, Which};
+
+/// Four codes, repeated, or the lower halves of them.
+const CODES: Vec = Vec(8);
+/// The upper halves of four codes.
+const UPPER: Vec = Vec(9);
+/// Sixteen codes, repeated.
+const QUAD: Vec = Vec(12);
+/// The upper halves of sixteen codes.
+const UPPER_QUAD: Vec = Vec(7);
+/// The bits of a lower half.
+const LOW: Vec = Vec(6);
+/// A product.
+const PRODUCT: Vec = Vec(11);
+
+/// Sums of all rows and turns.
+const SUMS: usize = 8;
+
+/// Groups whose products of halves are summed up in 16 bits: 8 times 2 times 15 times 128 is below 2^15.
+const WORDS: usize = 8;
+
+/// Codes of a group, and where they are.
+struct Group {
+    /// Its number.
+    number: usize,
+    /// In a buffer.
+    offset: i32,
+    /// The register, of a place in registers.
+    chunk: usize,
+    /// 128 bits of it.
+    lane: u8,
+    /// 32 bits of these; `None` if all are the same.
+    element: Option<u8>,
+}
+
+impl Place {
+    /// The groups, in an order in which those of a lane follow each other.
+    fn groups(&self, vector: usize) -> impl Iterator<Item = Group> + '_ {
+        let groups = self.len.div_ceil(GROUP);
+        let lanes = vector / 16;
+        let places = groups.next_multiple_of(vector / GROUP);
+        let natural = self.natural;
+        (0..places).filter_map(move |place| {
+            let (chunk, within) = (place / (4 * lanes), place % (4 * lanes));
+            let (lane, element) = (within / 4, within % 4);
+            let number = match natural {
+                true => place,
+                false => chunk
+                    .wrapping_mul(4 * lanes)
+                    .wrapping_add(element * lanes)
+                    .wrapping_add(lane),
+            };
+            let left = self.len.saturating_sub(chunk.saturating_mul(vector));
+            let same = !natural && left <= vector / PARTS;
+            Some(Group {
+                number,
+                offset: i32::try_from(place.checked_mul(GROUP)?).ok()?,
+                chunk,
+                lane: u8::try_from(lane).ok()?,
+                element: match same {
+                    true => None,
+                    false => Some(u8::try_from(element).ok()?),
+                },
+            })
+            .filter(|_| number < groups && !(same && element != 0))
+        })
+    }
+}
+
+impl Emitter<'_, '_> {
+    /// The sums of `count` vectors of rows in the first registers.
+    pub(super) fn dot(
+        &mut self,
+        layer: &Layer,
+        codes: &Place,
+        row: usize,
+        count: usize,
+    ) -> Option<()> {
+        match self.dot {
+            Dot::Direct(form) => self.direct(form, layer, codes, row, count),
+            Dot::Halves => self.halves(layer, codes, row, count),
+        }
+    }
+
+    /// Sums take turns, since an addition must wait for the one before it.
+    fn direct(
+        &mut self,
+        form: &Form,
+        layer: &Layer,
+        codes: &Place,
+        row: usize,
+        count: usize,
+    ) -> Option<()> {
+        let bits = layer.bits;
+        let turns = (SUMS / count.max(1)).min(layer.k.div_ceil(GROUP)).max(1);
+        let sum = |turn: usize, part: usize| {
+            let n = turn.checked_mul(count)?.checked_add(part)?;
+            Some(Vec(u8::try_from(n).ok()?))
+        };
+        for turn in 0..turns {
+            for part in 0..count {
+                let to = sum(turn, part)?;
+                if turn == 0 {
+                    let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
+                    self.asm
+                        .load(&forms::VMOVDQU, bits, to, list(layer.bias, row));
+                } else {
+                    self.asm.three(&forms::VPXOR, bits, to, to, Rm::Vec(to));
+                }
+            }
+        }
+        let mut turn = 0usize;
+        let mut quad = (None, QUAD);
+        for group in codes.groups(self.bits.bytes()) {
+            let four = match codes.buffer {
+                Some(base) => {
+                    let disp = group.offset;
+                    let mem = Rm::Mem(Mem { base, disp });
+                    self.asm.load(&forms::VPBROADCASTD, bits, CODES, mem);
+                    CODES
+                }
+                None => {
+                    let here = Some((group.chunk, group.lane));
+                    if quad.0 != here {
+                        let from = *codes.registers.get(group.chunk)?;
+                        quad = (here, self.quad(bits, from, group.lane, QUAD));
+                    }
+                    self.element(bits, quad.1, &group, CODES)
+                }
+            };
+            for part in 0..count {
+                let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
+                let weights = self.weights(layer, row, group.number)?;
+                let to = sum(turn, part)?;
+                self.asm.three(form, bits, to, four, weights);
+            }
+            turn = turn.checked_add(1)?.checked_rem(turns)?;
+        }
+        let mut step = 1usize;
+        while step < turns {
+            for turn in (0..turns.checked_sub(step)?).step_by(step.checked_mul(2)?) {
+                for part in 0..count {
+                    let (to, other) = (sum(turn, part)?, sum(turn.checked_add(step)?, part)?);
+                    self.asm.three(&forms::VPADDD, bits, to, to, Rm::Vec(other));
+                }
+            }
+            step = step.checked_mul(2)?;
+        }
+        Some(())
+    }
+
+    /// Codes are split into halves of four bits, so that two products fit into 16 bits, and those of
+    /// some groups, too.
+    fn halves(&mut self, layer: &Layer, codes: &Place, row: usize, count: usize) -> Option<()> {
+        let bits = layer.bits;
+        let register =
+            |first: usize, part: usize| Some(Vec(u8::try_from(first.checked_add(part)?).ok()?));
+        for part in 0..count {
+            let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
+            let to = register(0, part)?;
+            self.asm
+                .load(&forms::VMOVDQU, bits, to, list(layer.bias, row));
+        }
+        if codes.buffer.is_some() {
+            self.splat_code(LOW, bits, 15);
+        }
+        let mut quads = (None, QUAD, UPPER_QUAD);
+        let mut summed = 0usize;
+        for group in codes.groups(self.bits.bytes()) {
+            let (low, high) = match codes.buffer {
+                Some(base) => {
+                    let disp = group.offset;
+                    let mem = Rm::Mem(Mem { base, disp });
+                    self.asm.load(&forms::VPBROADCASTD, bits, CODES, mem);
+                    self.asm.shift(&forms::VPSRLW, bits, UPPER, CODES, 4);
+                    self.asm
+                        .three(&forms::VPAND, bits, CODES, CODES, Rm::Vec(LOW));
+                    self.asm
+                        .three(&forms::VPAND, bits, UPPER, UPPER, Rm::Vec(LOW));
+                    (CODES, UPPER)
+                }
+                None => {
+                    let here = Some((group.chunk, group.lane));
+                    if quads.0 != here {
+                        let low = *codes.registers.get(group.chunk)?;
+                        let high = *codes.upper.get(group.chunk)?;
+                        quads = (
+                            here,
+                            self.quad(bits, low, group.lane, QUAD),
+                            self.quad(bits, high, group.lane, UPPER_QUAD),
+                        );
+                    }
+                    let low = self.element(bits, quads.1, &group, CODES);
+                    (low, self.element(bits, quads.2, &group, UPPER))
+                }
+            };
+            for part in 0..count {
+                let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
+                let weights = self.weights(layer, row, group.number)?;
+                for (first, x) in [(2, low), (4, high)] {
+                    let to = register(first, part)?;
+                    if summed == 0 {
+                        self.asm.three(&forms::VPMADDUBSW, bits, to, x, weights);
+                    } else {
+                        self.asm
+                            .three(&forms::VPMADDUBSW, bits, PRODUCT, x, weights);
+                        self.asm
+                            .three(&forms::VPADDW, bits, to, to, Rm::Vec(PRODUCT));
+                    }
+                }
+            }
+            summed = summed.checked_add(1)?.checked_rem(WORDS)?;
+            if summed == 0 {
+                self.widen(bits, count)?;
+            }
+        }
+        if summed != 0 {
+            self.widen(bits, count)?;
+        }
+        Some(())
+    }
+
+    /// Adds sums of 16 bits to those of 32.
+    fn widen(&mut self, bits: Bits, count: usize) -> Option<()> {
+        self.ones(bits, PRODUCT);
+        self.asm.shift(&forms::VPSRLW, bits, PRODUCT, PRODUCT, 15);
+        for part in 0..u8::try_from(count).ok()? {
+            let sum = Vec(part);
+            let (low, high) = (Vec(part.checked_add(2)?), Vec(part.checked_add(4)?));
+            for words in [low, high] {
+                self.asm
+                    .three(&forms::VPMADDWD, bits, words, words, Rm::Vec(PRODUCT));
+            }
+            self.asm.shift(&forms::VPSLLD, bits, high, high, 4);
+            for words in [low, high] {
+                self.asm
+                    .three(&forms::VPADDD, bits, sum, sum, Rm::Vec(words));
+            }
+        }
+        Some(())
+    }
+
+    /// Codes in registers, split if they must be.
+    pub(super) fn split(&mut self, codes: &Place) -> Option<Place> {
+        let mut halves = *codes;
+        if self.dot != Dot::Halves || codes.buffer.is_some() {
+            return Some(halves);
+        }
+        let (bits, held) = (self.bits, self.held(codes));
+        self.splat_code(LOW, bits, 15);
+        for (&low, high) in codes.registers.iter().zip(&mut halves.upper).take(held) {
+            *high = self.take()?;
+            self.asm.shift(&forms::VPSRLW, bits, *high, low, 4);
+            self.asm
+                .three(&forms::VPAND, bits, *high, *high, Rm::Vec(LOW));
+            self.asm.three(&forms::VPAND, bits, low, low, Rm::Vec(LOW));
+        }
+        Some(halves)
+    }
+
+    /// 128 bits of a register, repeated.
+    fn quad(&mut self, bits: Bits, from: Vec, lane: u8, to: Vec) -> Vec {
+        let source = Rm::Vec(from);
+        let asm = &mut *self.asm;
+        match (self.bits == Bits::B512, bits, lane) {
+            (_, Bits::B128, 0) => return from,
+            (false, Bits::B128, _) => {
+                asm.extract(&forms::VEXTRACTI128, Bits::B256, Rm::Vec(to), from, lane);
+            }
+            (false, ..) => {
+                let both = lane << 4 | lane;
+                asm.three_n(&forms::VPERM2I128, Bits::B256, to, from, source, both);
+            }
+            (true, Bits::B128, _) => {
+                asm.extract(&forms::VEXTRACTI32X4, Bits::B512, Rm::Vec(to), from, lane);
+            }
+            (true, Bits::B256, 0 | 1) => {
+                let both = lane << 1 | lane;
+                asm.three_n(&forms::VSHUFI32X4, Bits::B256, to, from, source, both);
+            }
+            (true, ..) => {
+                let all = lane << 6 | lane << 4 | lane << 2 | lane;
+                asm.three_n(&forms::VSHUFI32X4, Bits::B512, to, from, source, all);
+            }
+        }
+        to
+    }
+
+    /// 32 bits of sixteen codes, repeated.
+    fn element(&mut self, bits: Bits, quad: Vec, group: &Group, to: Vec) -> Vec {
+        match group.element {
+            None => quad,
+            Some(i) => {
+                let all = i << 6 | i << 4 | i << 2 | i;
+                self.asm
+                    .load_n(&forms::VPSHUFD, bits, to, Rm::Vec(quad), all);
+                to
+            }
+        }
+    }
+
+    /// The weights of a vector of rows. Where displacements of one byte count in vectors, an address that
+    /// is near saves bytes.
+    fn weights(&mut self, layer: &Layer, row: usize, group: usize) -> Option<Rm> {
+        let at = layer.weights(row, group)?;
+        let far = Mem {
+            base: WEIGHTS,
+            disp: at,
+        };
+        let unit = i32::try_from(layer.bits.bytes()).ok()?;
+        let direct = matches!(self.dot, Dot::Direct(_));
+        if !self.wide() || !direct || layer.k < 4 * GROUP {
+            return Some(Rm::Mem(far));
+        }
+        let reach = unit.checked_mul(128)?;
+        let near = self.near.filter(|&near| {
+            let rel = at.wrapping_sub(near);
+            rel % unit == 0 && (-reach..reach).contains(&rel)
+        });
+        let near = match near {
+            Some(near) => near,
+            None => {
+                let near = at.checked_add(reach)?;
+                let disp = near;
+                self.asm.lea(
+                    NEAR,
+                    Mem {
+                        base: WEIGHTS,
+                        disp,
+                    },
+                );
+                self.near = Some(near);
+                near
+            }
+        };
+        Some(Rm::Mem(Mem {
+            base: NEAR,
+            disp: at.wrapping_sub(near),
+        }))
+    }
+
+    /// All bits.
+    pub(super) fn ones(&mut self, bits: Bits, to: Vec) {
+        if self.wide() {
+            let same = Rm::Vec(to);
+            self.asm
+                .three_n(&forms::VPTERNLOGD, bits, to, to, same, 0xff);
+        } else {
+            self.asm.three(&forms::VPCMPEQD, bits, to, to, Rm::Vec(to));
+        }
+    }
+
+    /// Codes from biased codes, or these from codes, through a register that is free.
+    pub(super) fn flip(&mut self, bits: Bits, codes: Vec, free: Vec) {
+        self.splat_code(free, bits, FLIP);
+        self.asm
+            .three(&forms::VPXOR, bits, codes, codes, Rm::Vec(free));
+    }
+
+    /// A register from a register.
+    pub(super) fn copy(&mut self, bits: Bits, to: Vec, from: Vec) {
+        self.asm
+            .masked(&forms::VMOVDQU, bits, Which::All, to, Rm::Vec(from));
+    }
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What stands at the ends of a chain: the input, the output; and tables.
+
+use super::{Dot, Emitter, Layer, Place, FLIP, NUMBER, TAIL, WEIGHTS, X, Y};
+use crate::asm::forms::{self, Form};
+use crate::asm::{Bits, Gpr, Mem, Rm, Vec, Which};
+
+/// Entries of a part of a table.
+const PART: i32 = 16;
+/// Parts of half a table.
+const PARTS: i32 = 8;
+
+/// Pieces of a vector that is no whole one: bytes, and how to load and to store them: at its beginning, or
+/// at a multiple of their size.
+const PIECES: [(usize, [&Form; 4]); 4] = [
+    (
+        8,
+        [
+            &forms::VMOVQ,
+            &forms::VMOVQ,
+            &forms::VMOVQ_TO,
+            &forms::VMOVQ_TO,
+        ],
+    ),
+    (
+        4,
+        [
+            &forms::VMOVD,
+            &forms::VPINSRD,
+            &forms::VMOVD_TO,
+            &forms::VPEXTRD,
+        ],
+    ),
+    (
+        2,
+        [
+            &forms::VPINSRW,
+            &forms::VPINSRW,
+            &forms::VPEXTRW,
+            &forms::VPEXTRW,
+        ],
+    ),
+    (
+        1,
+        [
+            &forms::VPINSRB,
+            &forms::VPINSRB,
+            &forms::VPEXTRB,
+            &forms::VPEXTRB,
+        ],
+    ),
+];
+
+fn memory(base: Gpr, at: usize) -> Option<Rm> {
+    let disp = i32::try_from(at).ok()?;
+    Some(Rm::Mem(Mem { base, disp }))
+}
+
+impl Emitter<'_, '_> {
+    /// The input as biased codes.
+    pub(super) fn input(&mut self, k: usize) -> Option<Place> {
+        let mut place = Place {
+            len: k,
+            ..Place::EMPTY
+        };
+        let vector = self.bits.bytes();
+        let chunks = k.div_ceil(vector);
+        let free = usize::try_from(self.free.count_ones()).ok()?;
+        let needed = match self.dot {
+            Dot::Direct(_) => chunks,
+            Dot::Halves => chunks.checked_mul(2)?,
+        };
+        let fits = needed <= free;
+        if !fits {
+            place.buffer = Some(self.buffer(0)?);
+        }
+        let flip = Vec(0);
+        self.splat_code(flip, self.bits, FLIP);
+        for chunk in 0..chunks {
+            let at = chunk.checked_mul(vector)?;
+            let to = match fits {
+                true => self.take()?,
+                false => self.spare(),
+            };
+            self.load(X, at, k.checked_sub(at)?.min(vector), to)?;
+            self.asm
+                .three(&forms::VPXOR, self.bits, to, to, Rm::Vec(flip));
+            match place.buffer {
+                Some(base) => {
+                    let to_memory = memory(base, at)?;
+                    self.asm
+                        .store(&forms::VMOVDQU_TO, self.bits, Which::All, to_memory, to);
+                }
+                None => *place.registers.get_mut(chunk)? = to,
+            }
+        }
+        Some(place)
+    }
+
+    /// The last layer, and the output.
+    pub(super) fn last(&mut self, layer: &Layer, codes: &Place, flip: bool) -> Option<()> {
+        let codes = self.split(codes)?;
+        if self.wide() {
+            self.constants(layer, true);
+        }
+        for chunk in 0..layer.chunks() {
+            let row = chunk.checked_mul(layer.chunk())?;
+            let len = layer.n.checked_sub(row)?.min(layer.chunk());
+            let to = self.spare();
+            self.codes(layer, &codes, row, to, true)?;
+            let mut signed = self.wide();
+            if !signed {
+                self.clamp(layer, to);
+            }
+            if let Some(table) = layer.table {
+                if signed {
+                    self.flip(self.bits, to, Vec(0));
+                    signed = false;
+                }
+                let bits = if self.wide() { self.bits } else { layer.bits };
+                self.look_up(table, bits, to);
+            }
+            if signed != flip {
+                self.flip(self.bits, to, Vec(0));
+            }
+            if self.wide() {
+                self.store(Y, row, len, to)?;
+            } else {
+                self.store_packed(Y, row, len, to)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Loads `len` bytes, no others.
+    fn load(&mut self, base: Gpr, at: usize, len: usize, to: Vec) -> Option<()> {
+        let from = memory(base, at)?;
+        match len {
+            64 => self.asm.load(&forms::VMOVDQU, Bits::B512, to, from),
+            32 => self.asm.load(&forms::VMOVDQU, Bits::B256, to, from),
+            16 => self.asm.load(&forms::VMOVDQU, Bits::B128, to, from),
+            _ if self.wide() => {
+                self.tail(len)?;
+                let which = Which::Zero(TAIL);
+                self.asm
+                    .masked(&forms::VMOVDQU8, Bits::B512, which, to, from);
+            }
+            17..=31 => {
+                let high = Vec(1);
+                self.load_pieces(base, at.checked_add(16)?, len.checked_sub(16)?, high)?;
+                self.asm.load(&forms::VMOVDQU, Bits::B128, to, from);
+                let high = Rm::Vec(high);
+                self.asm
+                    .three_n(&forms::VINSERTI128, Bits::B256, to, to, high, 1);
+            }
+            _ => self.load_pieces(base, at, len, to)?,
+        }
+        Some(())
+    }
+
+    /// Loads less than sixteen bytes.
+    fn load_pieces(&mut self, base: Gpr, at: usize, len: usize, to: Vec) -> Option<()> {
+        let bits = Bits::B128;
+        let mut done = 0usize;
+        for (bytes, [first, next, ..]) in PIECES {
+            if len & bytes == 0 {
+                continue;
+            }
+            let from = memory(base, at.checked_add(done)?)?;
+            match done {
+                0 if bytes >= 4 => self.asm.load(first, bits, to, from),
+                _ => {
+                    if done == 0 {
+                        self.asm.three(&forms::VPXOR, bits, to, to, Rm::Vec(to));
+                    }
+                    let i = u8::try_from(done.checked_div(bytes)?).ok()?;
+                    self.asm.three_n(next, bits, to, to, from, i);
+                }
+            }
+            done = done.checked_add(bytes)?;
+        }
+        Some(())
+    }
+
+    /// Stores `len` bytes, no others.
+    fn store(&mut self, base: Gpr, at: usize, len: usize, from: Vec) -> Option<()> {
+        let to = memory(base, at)?;
+        let mut whole = |bits| {
+            self.asm
+                .store(&forms::VMOVDQU_TO, bits, Which::All, to, from)
+        };
+        match len {
+            64 => whole(Bits::B512),
+            32 => whole(Bits::B256),
+            16 => whole(Bits::B128),
+            ..=15 => self.store_pieces(base, at, len, from)?,
+            _ if self.wide() => {
+                self.tail(len)?;
+                let which = Which::Merge(TAIL);
+                self.asm
+                    .store(&forms::VMOVDQU8_TO, Bits::B512, which, to, from);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Stores `len` bytes of codes that lie as narrowing left them, in a vector of 256 bits.
+    fn store_packed(&mut self, base: Gpr, at: usize, len: usize, from: Vec) -> Option<()> {
+        let (first, second, high) = (Vec(0), Vec(1), Vec(2));
+        if len <= 4 {
+            return self.store(base, at, len, from);
+        }
+        self.asm
+            .extract(&forms::VEXTRACTI128, Bits::B256, Rm::Vec(high), from, 1);
+        let high = Rm::Vec(high);
+        let bits = Bits::B128;
+        if len > 16 {
+            self.asm.three(&forms::VPUNPCKHDQ, bits, second, from, high);
+        }
+        self.asm.three(&forms::VPUNPCKLDQ, bits, first, from, high);
+        self.store(base, at, len.min(16), first)?;
+        if len > 16 {
+            self.store(base, at.checked_add(16)?, len.checked_sub(16)?, second)?;
+        }
+        Some(())
+    }
+
+    /// Stores less than sixteen bytes.
+    fn store_pieces(&mut self, base: Gpr, at: usize, len: usize, from: Vec) -> Option<()> {
+        let bits = Bits::B128;
+        let mut done = 0usize;
+        for (bytes, [_, _, first, next]) in PIECES {
+            if len & bytes == 0 {
+                continue;
+            }
+            let to = memory(base, at.checked_add(done)?)?;
+            match done {
+                0 if bytes >= 4 => self.asm.store(first, bits, Which::All, to, from),
+                _ => {
+                    let i = u8::try_from(done.checked_div(bytes)?).ok()?;
+                    self.asm.extract(next, bits, to, from, i);
+                }
+            }
+            done = done.checked_add(bytes)?;
+        }
+        Some(())
+    }
+
+    /// The mask of a tail.
+    fn tail(&mut self, len: usize) -> Option<()> {
+        let bits = 1u64.checked_shl(u32::try_from(len).ok()?)?.wrapping_sub(1);
+        match u32::try_from(bits) {
+            Ok(bits) => {
+                self.asm.set(NUMBER, bits);
+                self.asm.mask(&forms::KMOVD, TAIL, Rm::Gpr(NUMBER));
+            }
+            Err(_) => {
+                self.asm.set_long(NUMBER, bits);
+                self.asm.mask(&forms::KMOVQ, TAIL, Rm::Gpr(NUMBER));
+            }
+        }
+        Some(())
+    }
+
+    /// Replaces codes by entries of a table: in each half of it eight look-ups in parts, each of which gives
+    /// 0 unless the code stands in this part of the half or in a later one. A part is what it differs
+    /// by from the part before it, so that the exclusive or of all is what stands in the part of the code.
+    pub(super) fn look_up(&mut self, table: i32, bits: Bits, codes: Vec) {
+        let (low, high, step, found) = (Vec(0), Vec(1), Vec(2), Vec(3));
+        let (part, before) = (Vec(4), Vec(5));
+        self.splat_code(step, bits, FLIP);
+        self.copy(bits, low, codes);
+        self.asm
+            .three(&forms::VPXOR, bits, high, low, Rm::Vec(step));
+        self.splat_code(step, bits, PART.to_le_bytes()[0]);
+        for i in 0..PARTS {
+            for (half, x) in [(0, low), (PARTS, high)] {
+                let at = half.wrapping_add(i).wrapping_mul(PART);
+                let at = table.wrapping_add(at);
+                self.repeat(bits, part, at);
+                if i > 0 {
+                    self.repeat(bits, before, at.wrapping_sub(PART));
+                    self.asm
+                        .three(&forms::VPXOR, bits, part, part, Rm::Vec(before));
+                    self.asm.three(&forms::VPSUBSB, bits, x, x, Rm::Vec(step));
+                }
+                let first = i == 0 && half == 0;
+                let to = if first { codes } else { found };
+                self.asm.three(&forms::VPSHUFB, bits, to, part, Rm::Vec(x));
+                if !first {
+                    self.asm
+                        .three(&forms::VPXOR, bits, codes, codes, Rm::Vec(found));
+                }
+            }
+        }
+    }
+
+    /// Sixteen bytes, repeated.
+    fn repeat(&mut self, bits: Bits, to: Vec, at: i32) {
+        let from = Rm::Mem(Mem {
+            base: WEIGHTS,
+            disp: at,
+        });
+        let form = match (bits, self.wide()) {
+            (Bits::B128, _) => &forms::VMOVDQU,
+            (_, false) => &forms::VBROADCASTI128,
+            (_, true) => &forms::VBROADCASTI32X4,
+        };
+        self.asm.load(form, bits, to, from);
+    }
+}
