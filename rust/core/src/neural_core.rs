@@ -31,6 +31,7 @@ pub mod int8;
 pub mod name;
 pub mod nnm;
 pub mod plan;
+pub mod profile;
 mod scalar;
 pub mod stats;
 pub mod trees;

@@ -21,6 +21,7 @@ mod moves;
 mod patches;
 mod plain;
 mod q16;
+mod shape;
 
 use crate::act::Activation;
 use crate::error::{Error, Fault, Place};
@@ -28,6 +29,7 @@ use crate::float as numbers;
 use crate::int16 as wide_codes;
 use crate::int8 as codes;
 use crate::nnm::{DType, OpKind};
+use crate::profile::Dims;
 use crate::scalar;
 use crate::trees;
 
@@ -151,6 +153,8 @@ pub struct Step {
     kind: OpKind,
     dtype: DType,
     activation: Activation,
+    /// What it is told apart by from others of its kind.
+    dims: Dims,
     /// Elements of the first operand and of the result.
     inputs: u32,
     outputs: u32,
@@ -172,6 +176,7 @@ impl Step {
         kind: OpKind::Dense,
         dtype: DType::Q16,
         activation: Activation::Linear,
+        dims: Dims::NONE,
         inputs: 0,
         outputs: 0,
         macs: 0,

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Fault, Place};
 use crate::nnm::{DType, Model, Op, OpKind, Tensor, ALIGN, NONE};
+use crate::profile::Dims;
 
 use super::chain::Chain;
 use super::float::Float;
@@ -117,6 +118,7 @@ impl Model<'_> {
         let elements = u32::try_from(self.tensor(tensor)?.elements()).ok()?;
         step.kind = OpKind::Reshape;
         step.dtype = self.dtype();
+        step.dims = Dims::new(&[elements]);
         step.inputs = elements;
         step.outputs = elements;
         step.macs = u64::from(elements);
@@ -153,6 +155,8 @@ impl Model<'_> {
         step.activation = op.activation;
         step.inputs = elements(&x)?;
         step.outputs = elements(&y)?;
+        let plain = Dims::new(&[step.outputs]);
+        step.dims = self.dims(&op).unwrap_or(plain);
         step.macs = self.op_macs(&op)?;
         step.weight_bytes = self.op_weight_bytes(&op);
         step.temp = self.slot_of(x.dtype, temp)?;
