@@ -74,6 +74,10 @@ bench: ## native times beside other engines; ARGS=--publish puts them into Docum
 	@mkdir -p build && tests/bench/icount.sh >build/icount
 	@tests/bench/run.sh --icount build/icount $(ARGS)
 
+.PHONY: bench-jit
+bench-jit: ## native times of generated code beside vector and scalar code; ARGS="300 64-128-8"
+	@cd rust && cargo run --quiet --release -p neural_jit --example time -- $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZ_SECONDS (60) each, natively
 	@for target in rust/fuzz/targets/*.rs; do \

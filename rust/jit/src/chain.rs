@@ -30,11 +30,11 @@ const X: Gpr = Gpr::Rsi;
 const Y: Gpr = Gpr::Rdx;
 const BUFFERS: [Gpr; 2] = [Gpr::Rcx, Gpr::R10];
 const WEIGHTS: Gpr = Gpr::R8;
-/// Near the weights that are read next.
-const NEAR: Gpr = Gpr::R9;
+/// Near the weights that are read next, of a layer and of one that takes its codes as they come.
+const NEAR: [Gpr; 2] = [Gpr::R9, Gpr::R11];
 const NUMBER: Gpr = Gpr::Rax;
-/// Lanes with odd numbers.
-const ODD: Mask = Mask(1);
+/// Every other lane.
+const LANES: Mask = Mask(1);
 /// The bytes of an end that is no whole vector.
 const TAIL: Mask = Mask(2);
 
@@ -91,10 +91,36 @@ struct Place {
     len: usize,
     /// Whether they are in their natural order.
     natural: bool,
+    /// Whether the next layer has them already.
+    taken: bool,
 }
 
 /// The most registers that hold codes.
-const POOL: usize = 12;
+const POOL: usize = 8;
+
+/// The most groups of codes that stay, repeated, in registers of their own.
+const HELD: usize = 8;
+
+/// Registers that sums are in.
+#[derive(Clone, Copy)]
+struct Sums {
+    first: u8,
+    registers: u8,
+}
+
+impl Sums {
+    /// Those of a layer that takes codes as they come.
+    const NEXT: Sums = Sums {
+        first: 20,
+        registers: 4,
+    };
+
+    /// One of them.
+    fn at(self, n: usize) -> Option<Vec> {
+        let n = u8::try_from(n).ok()?;
+        (n < self.registers).then_some(Vec(self.first.checked_add(n)?))
+    }
+}
 
 /// What has to be known while code comes about.
 struct Emitter<'a, 'b> {
@@ -104,8 +130,12 @@ struct Emitter<'a, 'b> {
     dot: Dot,
     /// Registers that hold no codes, a bit each.
     free: u32,
-    /// What [`NEAR`] is counted from, and where it is.
-    near: Option<i32>,
+    /// Groups of codes that stay in registers, in their order.
+    elements: [Option<Vec>; HELD],
+    /// Where the addresses in [`NEAR`] are.
+    near: [Option<i32>; 2],
+    /// What facts the constants that layers have in common are for.
+    common: Option<bool>,
     /// Buffers whose addresses are in registers.
     loaded: [bool; 2],
 }
@@ -126,7 +156,7 @@ pub(crate) fn emit(
         Isa::Avx512Vnni => (Bits::B512, Dot::Direct(&forms::VPDPBUSD)),
     };
     let free = match bits {
-        Bits::B512 => 0xfff0_0000,
+        Bits::B512 => 0xff00_0000,
         _ => 0xe000,
     };
     let mut emitter = Emitter {
@@ -134,7 +164,9 @@ pub(crate) fn emit(
         bits,
         dot,
         free,
-        near: None,
+        elements: [None; HELD],
+        near: [None; 2],
+        common: None,
         loaded: [false; 2],
     };
     if emitter.function(layers, facts, flip, exit).is_none() {
@@ -226,6 +258,7 @@ impl Place {
         upper: [Vec(0); POOL],
         len: 0,
         natural: true,
+        taken: false,
     };
 }
 
@@ -249,12 +282,9 @@ impl Emitter<'_, '_> {
         self.asm.enter();
         self.asm.pointer(X, args::X);
         self.asm.pointer(WEIGHTS, args::WEIGHTS);
-        if self.wide() {
-            self.asm.set(NUMBER, 0xaaaa);
-            self.asm.mask(&forms::KMOVW, ODD, Rm::Gpr(NUMBER));
-            self.fixed_constants();
-        }
         let mut codes = Place::EMPTY;
+        let mut ready = false;
+        let mut following = all().skip(1);
         for (i, layer) in all().enumerate() {
             let layer = layer?;
             if i == 0 {
@@ -263,22 +293,50 @@ impl Emitter<'_, '_> {
             if codes.len != layer.k || self.asm.failed() {
                 return None;
             }
-            if i.checked_add(1) == Some(count) {
-                self.asm.pointer(Y, args::Y);
-                self.last(&layer, &codes, flip)?;
-            } else {
-                codes = self.inner(&layer, &codes)?;
-            }
+            codes = match following.next() {
+                Some(next) => {
+                    let next = next?;
+                    let streamed = self.streams(&layer, &next).then_some(&next);
+                    let codes = self.inner(&layer, &codes, ready, streamed)?;
+                    ready = streamed.is_some();
+                    codes
+                }
+                None => {
+                    self.asm.pointer(Y, args::Y);
+                    self.last(&layer, &codes, ready, flip)?;
+                    Place::EMPTY
+                }
+            };
         }
         self.asm.leave(exit);
         (count > 0).then_some(())
     }
 
-    /// A layer whose results another one reads.
-    fn inner(&mut self, layer: &Layer, codes: &Place) -> Option<Place> {
+    /// Whether sums of a chunk are done while those of the one before it become codes.
+    fn overlaps(&self, layer: &Layer) -> bool {
+        self.wide() && matches!(self.dot, Dot::Direct(_)) && layer.chunks() > 1
+    }
+
+    /// Whether the next layer is so small that it takes codes as they come.
+    fn streams(&self, layer: &Layer, next: &Layer) -> bool {
+        self.overlaps(layer) && next.n <= next.lanes().saturating_mul(2)
+    }
+
+    /// A layer whose results another one reads; which is done up to its sums if it is given. The sums of the layer
+    /// itself may be ready.
+    fn inner(
+        &mut self,
+        layer: &Layer,
+        codes: &Place,
+        ready: bool,
+        next: Option<&Layer>,
+    ) -> Option<Place> {
         let chunks = layer.chunks();
-        let codes = self.split(codes)?;
-        let free = usize::try_from(self.free.count_ones()).ok()?;
+        let mut codes = *codes;
+        if !ready {
+            codes = self.split(&codes)?;
+        }
+        let free = self.left()?;
         // The next layer splits these results where those of this one are now.
         let fits = chunks <= free
             && match self.dot {
@@ -293,39 +351,109 @@ impl Emitter<'_, '_> {
             natural: false,
             ..Place::EMPTY
         };
-        if !fits {
-            let next = match codes.buffer {
+        if next.is_some() {
+            let turns = [self.take()?, self.take()?];
+            for (to, from) in results.registers.iter_mut().zip(turns.iter().cycle()) {
+                *to = *from;
+            }
+        } else if fits {
+            for to in results.registers.iter_mut().take(chunks) {
+                *to = self.take()?;
+            }
+        } else {
+            let other = match codes.buffer {
                 Some(buffer) if buffer == BUFFERS[0] => 1,
                 _ => 0,
             };
-            results.buffer = Some(self.buffer(next)?);
+            results.buffer = Some(self.buffer(other)?);
         }
-        if self.wide() {
-            self.constants(layer, false);
+        self.prepare(layer, &codes, ready, false)?;
+        if let Some(next) = next {
+            self.begin(next, 0, next.parts(0), Sums::NEXT)?;
         }
-        for chunk in 0..chunks {
-            let row = chunk.checked_mul(layer.chunk())?;
-            let to = match fits {
-                true => self.take()?,
-                false => self.spare(),
-            };
-            self.codes(layer, &codes, row, to, false)?;
-            self.clamp(layer, to);
-            if let Some(table) = layer.table {
-                self.look_up(table, layer.bits, to);
-            }
-            match results.buffer {
-                Some(base) => {
-                    let disp = i32::try_from(row).ok()?;
+        for step in 0..chunks.checked_add(2)? {
+            if let Some(chunk) = self.advance(layer, &codes, ready, step)? {
+                let to = match results.buffer {
+                    Some(_) => self.spare(),
+                    None => *results.registers.get(chunk)?,
+                };
+                self.codes(layer, &codes, chunk, to, ready, false)?;
+                self.clamp(layer, to);
+                if let Some(table) = layer.table {
+                    self.look_up(table, layer.bits, to, self.sums(layer, chunk, ready));
+                }
+                if let Some(base) = results.buffer {
+                    let disp = i32::try_from(chunk.checked_mul(layer.chunk())?).ok()?;
                     let to_memory = Rm::Mem(Mem { base, disp });
                     self.asm
                         .store(&forms::VMOVDQU_TO, layer.bits, Which::All, to_memory, to);
                 }
-                None => *results.registers.get_mut(chunk)? = to,
+            }
+            if let (Some(next), Some(chunk)) = (next, step.checked_sub(2)) {
+                self.add(next, &results, Some(chunk), 0, next.parts(0), Sums::NEXT)?;
             }
         }
-        self.give_back(&codes);
+        self.release(&codes);
+        if next.is_some() {
+            for register in results.registers.iter().take(2) {
+                self.free |= 1 << (register.0 & 31);
+            }
+            results.taken = true;
+        }
         Some(results)
+    }
+
+    /// What comes before the chunks of a layer.
+    fn prepare(&mut self, layer: &Layer, codes: &Place, ready: bool, last: bool) -> Option<()> {
+        if self.wide() {
+            self.constants(layer, last);
+        }
+        self.elements = [None; HELD];
+        if self.overlaps(layer) && !ready {
+            self.hold(layer, codes)?;
+        }
+        Some(())
+    }
+
+    /// A step of the work on chunks: the sums of one, and the number of the one whose sums become codes.
+    fn advance(
+        &mut self,
+        layer: &Layer,
+        codes: &Place,
+        ready: bool,
+        step: usize,
+    ) -> Option<Option<usize>> {
+        let chunks = layer.chunks();
+        let overlaps = self.overlaps(layer) && !ready;
+        if step < chunks && !ready && matches!(self.dot, Dot::Direct(_)) {
+            let row = step.checked_mul(layer.chunk())?;
+            let sums = self.sums(layer, step, ready);
+            self.dot(layer, codes, row, layer.parts(row), sums)?;
+        }
+        let chunk = match overlaps {
+            true => step.checked_sub(1),
+            false => Some(step),
+        };
+        Some(chunk.filter(|&chunk| chunk < chunks))
+    }
+
+    /// Registers of the sums of a chunk.
+    fn sums(&self, layer: &Layer, chunk: usize, ready: bool) -> Sums {
+        match (ready, self.overlaps(layer), chunk & 1) {
+            (true, ..) => Sums::NEXT,
+            (_, true, 1) => Sums {
+                first: 4,
+                registers: 4,
+            },
+            (_, true, _) => Sums {
+                first: 0,
+                registers: 4,
+            },
+            _ => Sums {
+                first: 0,
+                registers: 8,
+            },
+        }
     }
 
     /// The codes of a chunk, in one register: not yet limited to less than a byte. Those of the last layer are
@@ -334,25 +462,33 @@ impl Emitter<'_, '_> {
         &mut self,
         layer: &Layer,
         codes: &Place,
-        row: usize,
+        chunk: usize,
         to: Vec,
+        ready: bool,
         last: bool,
     ) -> Option<()> {
+        let row = chunk.checked_mul(layer.chunk())?;
         let parts = layer.parts(row);
+        let sums = self.sums(layer, chunk, ready);
         let most = match self.dot {
             Dot::Direct(_) => PARTS,
             Dot::Halves => PARTS / 2,
         };
+        if ready {
+            self.combine(layer, parts, sums)?;
+        }
         let mut done = 0usize;
         while done < parts {
             let count = parts.checked_sub(done)?.min(most);
             let first = row.checked_add(done.checked_mul(layer.lanes())?)?;
-            self.dot(layer, codes, first, count)?;
-            self.scale(layer, first, count)?;
+            if self.dot == Dot::Halves {
+                self.halves(layer, codes, first, count)?;
+            }
+            self.scale(layer, first, count, sums)?;
             if last && self.wide() {
-                self.append(layer, done, count, to)?;
+                self.append(layer, done, count, to, sums)?;
             } else {
-                self.narrow(layer, done, (count, parts), to);
+                self.narrow(layer, done, (count, parts), to, sums)?;
             }
             done = done.checked_add(count)?;
         }
@@ -372,6 +508,23 @@ impl Emitter<'_, '_> {
     /// A register for what is stored at once.
     fn spare(&self) -> Vec {
         Vec(if self.wide() { 13 } else { 10 })
+    }
+
+    /// How many registers are left for codes.
+    fn left(&self) -> Option<usize> {
+        usize::try_from(self.free.count_ones()).ok()
+    }
+
+    /// Frees what the codes of a layer and its elements were in.
+    fn release(&mut self, codes: &Place) {
+        for register in self.elements.into_iter().flatten() {
+            self.free |= 1 << (register.0 & 31);
+        }
+        self.elements = [None; HELD];
+        // What was taken as it came is in no register any more.
+        if !codes.taken {
+            self.give_back(codes);
+        }
     }
 
     /// A register for codes.

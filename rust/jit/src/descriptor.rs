@@ -15,7 +15,7 @@ pub const LAYERS: usize = 16;
 pub struct Facts {
     /// Some shifts go to the left.
     pub left: bool,
-    /// All shifts are 1..=22, and no sum reaches 2^30: rounding needs no more than 32 bits.
+    /// All shifts are 1..=31, and no sum reaches 2^29: rounding needs no more than 32 bits.
     pub narrow: bool,
 }
 
@@ -132,8 +132,8 @@ impl Facts {
         let used = || shifts().take(size(layer.n));
         Some(Facts {
             left: used().any(|shift| shift < 0),
-            narrow: products.saturating_add(u64::from(bias)) < 1 << 30
-                && used().all(|shift| (1..=22).contains(&shift)),
+            narrow: products.saturating_add(u64::from(bias)) < 1 << 29
+                && used().all(|shift| (1..=31).contains(&shift)),
         })
     }
 }

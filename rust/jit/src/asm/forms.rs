@@ -128,6 +128,7 @@ forms! {
     VPSRAVD "vpsravd": 2 1 0x46, repeats: true;
     VPSLLVD "vpsllvd": 2 1 0x47, repeats: true;
     VPSRLW "vpsrlw": 1 1 0x71, shape: Shape::Shift(2), other: Other::Vector, immediate: true;
+    VPSRAW "vpsraw": 1 1 0x71, shape: Shape::Shift(4), other: Other::Vector, immediate: true;
     VPSLLW "vpsllw": 1 1 0x71, shape: Shape::Shift(6), other: Other::Vector, immediate: true;
     VPSRAD "vpsrad": 1 1 0x72, shape: Shape::Shift(4), other: Other::Vector, immediate: true;
     VPSLLD "vpslld": 1 1 0x72, shape: Shape::Shift(6), other: Other::Vector, immediate: true;

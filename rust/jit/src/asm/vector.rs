@@ -49,6 +49,26 @@ impl Asm<'_> {
         self.vector(form, fits, bits, &parts, &[n]);
     }
 
+    /// `dst = op(rm, n)` where the mask says so.
+    pub(crate) fn masked_n(
+        &mut self,
+        form: &Form,
+        bits: Bits,
+        which: Which,
+        dst: Vec,
+        rm: Rm,
+        n: u8,
+    ) {
+        let fits = form.shape == Shape::Load && form.immediate;
+        let parts = Parts {
+            reg: dst.0,
+            second: 0,
+            rm,
+            which,
+        };
+        self.vector(form, fits, bits, &parts, &[n]);
+    }
+
     /// A mask from an integer register.
     pub(crate) fn mask(&mut self, form: &Form, dst: Mask, rm: Rm) {
         let parts = Parts {

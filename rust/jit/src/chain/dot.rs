@@ -2,8 +2,8 @@
 
 //! Sums of products.
 
-use super::{list, Dot, Emitter, Layer, Place, FLIP, GROUP, NEAR, PARTS, WEIGHTS};
-use crate::asm::forms::{self, Form};
+use super::{list, Dot, Emitter, Layer, Place, Sums, FLIP, GROUP, HELD, NEAR, PARTS, WEIGHTS};
+use crate::asm::forms;
 use crate::asm::{Bits, Mem, Rm, Vec, Which};
 
 /// Four codes, repeated, or the lower halves of them.
@@ -18,9 +18,6 @@ const UPPER_QUAD: Vec = Vec(7);
 const LOW: Vec = Vec(6);
 /// A product.
 const PRODUCT: Vec = Vec(11);
-
-/// Sums of all rows and turns.
-const SUMS: usize = 8;
 
 /// Groups whose products of halves are summed up in 16 bits: 8 times 2 times 15 times 128 is below 2^15.
 const WORDS: usize = 8;
@@ -74,80 +71,95 @@ impl Place {
 }
 
 impl Emitter<'_, '_> {
-    /// The sums of `count` vectors of rows in the first registers.
+    /// The sums of `count` vectors of rows.
     pub(super) fn dot(
         &mut self,
         layer: &Layer,
         codes: &Place,
         row: usize,
         count: usize,
+        sums: Sums,
     ) -> Option<()> {
-        match self.dot {
-            Dot::Direct(form) => self.direct(form, layer, codes, row, count),
-            Dot::Halves => self.halves(layer, codes, row, count),
-        }
+        self.begin(layer, row, count, sums)?;
+        self.add(layer, codes, None, row, count, sums)?;
+        self.combine(layer, count, sums)
     }
 
     /// Sums take turns, since an addition must wait for the one before it.
-    fn direct(
+    fn turns(layer: &Layer, count: usize, sums: Sums) -> usize {
+        let turns = usize::from(sums.registers) / count.max(1);
+        turns.min(layer.k.div_ceil(GROUP)).max(1)
+    }
+
+    /// Sums of nothing but biases.
+    pub(super) fn begin(
         &mut self,
-        form: &Form,
         layer: &Layer,
-        codes: &Place,
         row: usize,
         count: usize,
+        sums: Sums,
     ) -> Option<()> {
         let bits = layer.bits;
-        let turns = (SUMS / count.max(1)).min(layer.k.div_ceil(GROUP)).max(1);
-        let sum = |turn: usize, part: usize| {
-            let n = turn.checked_mul(count)?.checked_add(part)?;
-            Some(Vec(u8::try_from(n).ok()?))
-        };
-        for turn in 0..turns {
-            for part in 0..count {
-                let to = sum(turn, part)?;
-                if turn == 0 {
-                    let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
-                    self.asm
-                        .load(&forms::VMOVDQU, bits, to, list(layer.bias, row));
-                } else {
-                    self.asm.three(&forms::VPXOR, bits, to, to, Rm::Vec(to));
-                }
+        for n in 0..Self::turns(layer, count, sums).checked_mul(count)? {
+            let to = sums.at(n)?;
+            if n < count {
+                let row = row.checked_add(n.checked_mul(layer.lanes())?)?;
+                self.asm
+                    .load(&forms::VMOVDQU, bits, to, list(layer.bias, row));
+            } else {
+                self.asm.three(&forms::VPXOR, bits, to, to, Rm::Vec(to));
             }
         }
-        let mut turn = 0usize;
-        let mut quad = (None, QUAD);
-        for group in codes.groups(self.bits.bytes()) {
-            let four = match codes.buffer {
-                Some(base) => {
-                    let disp = group.offset;
-                    let mem = Rm::Mem(Mem { base, disp });
-                    self.asm.load(&forms::VPBROADCASTD, bits, CODES, mem);
-                    CODES
-                }
-                None => {
-                    let here = Some((group.chunk, group.lane));
-                    if quad.0 != here {
-                        let from = *codes.registers.get(group.chunk)?;
-                        quad = (here, self.quad(bits, from, group.lane, QUAD));
-                    }
-                    self.element(bits, quad.1, &group, CODES)
-                }
+        Some(())
+    }
+
+    /// Adds the products of all codes, or those of a chunk of them.
+    pub(super) fn add(
+        &mut self,
+        layer: &Layer,
+        codes: &Place,
+        chunk: Option<usize>,
+        row: usize,
+        count: usize,
+        sums: Sums,
+    ) -> Option<()> {
+        let Dot::Direct(form) = self.dot else {
+            return None;
+        };
+        let bits = layer.bits;
+        let turns = Self::turns(layer, count, sums);
+        let mut quad = None;
+        for (i, group) in codes.groups(self.bits.bytes()).enumerate() {
+            if chunk.is_some_and(|chunk| chunk != group.chunk) {
+                continue;
+            }
+            let four = match self.elements.get(i) {
+                Some(&Some(four)) if chunk.is_none() => four,
+                _ => self.four(bits, codes, &group, &mut quad, CODES)?,
             };
+            let turn = i.checked_rem(turns)?.checked_mul(count)?;
             for part in 0..count {
                 let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
-                let weights = self.weights(layer, row, group.number)?;
-                let to = sum(turn, part)?;
+                let near = usize::from(chunk.is_some());
+                let weights = self.weights(layer, row, group.number, near)?;
+                let to = sums.at(turn.checked_add(part)?)?;
                 self.asm.three(form, bits, to, four, weights);
             }
-            turn = turn.checked_add(1)?.checked_rem(turns)?;
         }
+        Some(())
+    }
+
+    /// The sums of all turns in those of the first one.
+    pub(super) fn combine(&mut self, layer: &Layer, count: usize, sums: Sums) -> Option<()> {
+        let turns = Self::turns(layer, count, sums);
         let mut step = 1usize;
         while step < turns {
             for turn in (0..turns.checked_sub(step)?).step_by(step.checked_mul(2)?) {
                 for part in 0..count {
-                    let (to, other) = (sum(turn, part)?, sum(turn.checked_add(step)?, part)?);
-                    self.asm.three(&forms::VPADDD, bits, to, to, Rm::Vec(other));
+                    let n = turn.checked_mul(count)?.checked_add(part)?;
+                    let to = sums.at(n)?;
+                    let other = Rm::Vec(sums.at(n.checked_add(step.checked_mul(count)?)?)?);
+                    self.asm.three(&forms::VPADDD, layer.bits, to, to, other);
                 }
             }
             step = step.checked_mul(2)?;
@@ -155,9 +167,57 @@ impl Emitter<'_, '_> {
         Some(())
     }
 
+    /// Keeps groups of codes in registers that are left.
+    pub(super) fn hold(&mut self, layer: &Layer, codes: &Place) -> Option<()> {
+        let mut quad = None;
+        let left = self.left()?.min(HELD);
+        for (i, group) in codes.groups(self.bits.bytes()).take(left).enumerate() {
+            let to = self.take()?;
+            let four = self.four(layer.bits, codes, &group, &mut quad, to)?;
+            if four != to {
+                self.copy(layer.bits, to, four);
+            }
+            *self.elements.get_mut(i)? = Some(to);
+        }
+        Some(())
+    }
+
+    /// Four codes, repeated.
+    fn four(
+        &mut self,
+        bits: Bits,
+        codes: &Place,
+        group: &Group,
+        quad: &mut Option<(usize, u8, Vec)>,
+        to: Vec,
+    ) -> Option<Vec> {
+        if let Some(base) = codes.buffer {
+            let disp = group.offset;
+            let mem = Rm::Mem(Mem { base, disp });
+            self.asm.load(&forms::VPBROADCASTD, bits, to, mem);
+            return Some(to);
+        }
+        let from = match *quad {
+            Some((chunk, lane, from)) if (chunk, lane) == (group.chunk, group.lane) => from,
+            _ => {
+                let from = *codes.registers.get(group.chunk)?;
+                let from = self.quad(bits, from, group.lane, QUAD);
+                *quad = Some((group.chunk, group.lane, from));
+                from
+            }
+        };
+        Some(self.element(bits, from, group, to))
+    }
+
     /// Codes are split into halves of four bits, so that two products fit into 16 bits, and those of
     /// some groups, too.
-    fn halves(&mut self, layer: &Layer, codes: &Place, row: usize, count: usize) -> Option<()> {
+    pub(super) fn halves(
+        &mut self,
+        layer: &Layer,
+        codes: &Place,
+        row: usize,
+        count: usize,
+    ) -> Option<()> {
         let bits = layer.bits;
         let register =
             |first: usize, part: usize| Some(Vec(u8::try_from(first.checked_add(part)?).ok()?));
@@ -202,7 +262,7 @@ impl Emitter<'_, '_> {
             };
             for part in 0..count {
                 let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
-                let weights = self.weights(layer, row, group.number)?;
+                let weights = self.weights(layer, row, group.number, 0)?;
                 for (first, x) in [(2, low), (4, high)] {
                     let to = register(first, part)?;
                     if summed == 0 {
@@ -307,7 +367,7 @@ impl Emitter<'_, '_> {
 
     /// The weights of a vector of rows. Where displacements of one byte count in vectors, an address that
     /// is near saves bytes.
-    fn weights(&mut self, layer: &Layer, row: usize, group: usize) -> Option<Rm> {
+    fn weights(&mut self, layer: &Layer, row: usize, group: usize, which: usize) -> Option<Rm> {
         let at = layer.weights(row, group)?;
         let far = Mem {
             base: WEIGHTS,
@@ -319,7 +379,9 @@ impl Emitter<'_, '_> {
             return Some(Rm::Mem(far));
         }
         let reach = unit.checked_mul(128)?;
-        let near = self.near.filter(|&near| {
+        let base = *NEAR.get(which)?;
+        let place = self.near.get_mut(which)?;
+        let near = place.filter(|&near| {
             let rel = at.wrapping_sub(near);
             rel % unit == 0 && (-reach..reach).contains(&rel)
         });
@@ -329,18 +391,18 @@ impl Emitter<'_, '_> {
                 let near = at.checked_add(reach)?;
                 let disp = near;
                 self.asm.lea(
-                    NEAR,
+                    base,
                     Mem {
                         base: WEIGHTS,
                         disp,
                     },
                 );
-                self.near = Some(near);
+                *place = Some(near);
                 near
             }
         };
         Some(Rm::Mem(Mem {
-            base: NEAR,
+            base,
             disp: at.wrapping_sub(near),
         }))
     }
@@ -356,11 +418,11 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// Codes from biased codes, or these from codes, through a register that is free.
-    pub(super) fn flip(&mut self, bits: Bits, codes: Vec, free: Vec) {
-        self.splat_code(free, bits, FLIP);
+    /// Codes from biased codes, or these from codes.
+    pub(super) fn flip(&mut self, bits: Bits, codes: Vec) {
+        self.splat_code(CODES, bits, FLIP);
         self.asm
-            .three(&forms::VPXOR, bits, codes, codes, Rm::Vec(free));
+            .three(&forms::VPXOR, bits, codes, codes, Rm::Vec(CODES));
     }
 
     /// A register from a register.

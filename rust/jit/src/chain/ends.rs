@@ -2,7 +2,7 @@
 
 //! What stands at the ends of a chain: the input, the output; and tables.
 
-use super::{Dot, Emitter, Layer, Place, FLIP, NUMBER, TAIL, WEIGHTS, X, Y};
+use super::{Dot, Emitter, Layer, Place, Sums, FLIP, NUMBER, TAIL, WEIGHTS, X, Y};
 use crate::asm::forms::{self, Form};
 use crate::asm::{Bits, Gpr, Mem, Rm, Vec, Which};
 
@@ -99,30 +99,40 @@ impl Emitter<'_, '_> {
     }
 
     /// The last layer, and the output.
-    pub(super) fn last(&mut self, layer: &Layer, codes: &Place, flip: bool) -> Option<()> {
-        let codes = self.split(codes)?;
-        if self.wide() {
-            self.constants(layer, true);
+    pub(super) fn last(
+        &mut self,
+        layer: &Layer,
+        codes: &Place,
+        ready: bool,
+        flip: bool,
+    ) -> Option<()> {
+        let mut codes = *codes;
+        if !ready {
+            codes = self.split(&codes)?;
         }
-        for chunk in 0..layer.chunks() {
+        self.prepare(layer, &codes, ready, true)?;
+        for step in 0..layer.chunks().checked_add(1)? {
+            let Some(chunk) = self.advance(layer, &codes, ready, step)? else {
+                continue;
+            };
             let row = chunk.checked_mul(layer.chunk())?;
             let len = layer.n.checked_sub(row)?.min(layer.chunk());
             let to = self.spare();
-            self.codes(layer, &codes, row, to, true)?;
+            self.codes(layer, &codes, chunk, to, ready, true)?;
             let mut signed = self.wide();
             if !signed {
                 self.clamp(layer, to);
             }
             if let Some(table) = layer.table {
                 if signed {
-                    self.flip(self.bits, to, Vec(0));
+                    self.flip(self.bits, to);
                     signed = false;
                 }
                 let bits = if self.wide() { self.bits } else { layer.bits };
-                self.look_up(table, bits, to);
+                self.look_up(table, bits, to, self.sums(layer, chunk, ready));
             }
             if signed != flip {
-                self.flip(self.bits, to, Vec(0));
+                self.flip(self.bits, to);
             }
             if self.wide() {
                 self.store(Y, row, len, to)?;
@@ -267,9 +277,10 @@ impl Emitter<'_, '_> {
     /// Replaces codes by entries of a table: in each half of it eight look-ups in parts, each of which gives
     /// 0 unless the code stands in this part of the half or in a later one. A part is what it differs
     /// by from the part before it, so that the exclusive or of all is what stands in the part of the code.
-    pub(super) fn look_up(&mut self, table: i32, bits: Bits, codes: Vec) {
-        let (low, high, step, found) = (Vec(0), Vec(1), Vec(2), Vec(3));
-        let (part, before) = (Vec(4), Vec(5));
+    pub(super) fn look_up(&mut self, table: i32, bits: Bits, codes: Vec, sums: Sums) {
+        let free = |n: u8| Vec(sums.first.wrapping_add(n));
+        let (low, high, step, found) = (free(0), free(1), free(2), free(3));
+        let (part, before) = (Vec(8), Vec(9));
         self.splat_code(step, bits, FLIP);
         self.copy(bits, low, codes);
         self.asm

@@ -2,7 +2,7 @@
 
 //! From sums to codes: as `neural_core::int8::Requant` says.
 
-use super::{list, Dot, Emitter, Layer, ODD, PARTS};
+use super::{list, Dot, Emitter, Layer, Sums, FLIP, LANES, NUMBER, PARTS};
 use crate::asm::forms;
 use crate::asm::{Bits, Rm, Vec, Which};
 
@@ -17,11 +17,11 @@ const LANE: Vec = Vec(12);
 
 /// Numbers in all lanes.
 struct Constants {
-    /// 2^30 in 64 bits.
-    round: Vec,
+    /// 1 where the facts are narrow, else 2^30 in 64 bits.
+    one: Vec,
     /// -1.
     minus: Vec,
-    /// What becomes, shifted, what is added before the last shift.
+    /// What twice the zero point and one more are, or 1.
     unit: Vec,
     /// The zero point, if it is not a part of the unit.
     zero: Vec,
@@ -36,61 +36,83 @@ impl Emitter<'_, '_> {
     fn constants_at(&self) -> Constants {
         let first = if self.wide() { 14 } else { 4 };
         Constants {
-            round: Vec(first),
+            one: Vec(first),
             minus: Vec(first | 1),
             unit: Vec(if self.wide() { 16 } else { 6 }),
             zero: Vec(if self.wide() { 17 } else { 7 }),
         }
     }
 
-    /// The constants of all layers.
-    pub(super) fn fixed_constants(&mut self) {
+    /// The constants that layers with such facts have in common.
+    fn common(&mut self, narrow: bool) {
         let (bits, at) = (self.bits, self.constants_at());
         self.ones(bits, at.minus);
-        self.asm.shift(&forms::VPSRLQ, bits, at.round, at.minus, 63);
-        self.asm.shift(&forms::VPSLLQ, bits, at.round, at.round, 30);
+        if narrow {
+            self.asm
+                .load(&forms::VPABSD, bits, at.one, Rm::Vec(at.minus));
+        } else {
+            self.asm.shift(&forms::VPSRLQ, bits, at.one, at.minus, 63);
+            self.asm.shift(&forms::VPSLLQ, bits, at.one, at.one, 30);
+        }
     }
 
-    /// The constants of a layer, its limits apart. Those of the last one are signed.
+    /// The constants of a layer. Those of the last one are signed.
     pub(super) fn constants(&mut self, layer: &Layer, last: bool) {
         let at = self.constants_at();
+        let narrow = layer.facts.narrow;
+        if !self.wide() {
+            self.common(narrow);
+        } else if self.common != Some(narrow) {
+            self.common = Some(narrow);
+            self.common(narrow);
+            // Lanes with even numbers, or with odd ones.
+            self.asm.set(NUMBER, if narrow { 0x5555 } else { 0xaaaa });
+            self.asm.mask(&forms::KMOVW, LANES, Rm::Gpr(NUMBER));
+        }
         let signed = last && self.wide();
         let zero = i32::from(layer.zero).wrapping_sub(if signed { 128 } else { 0 });
-        let unit = match layer.facts.narrow {
-            // Half of what is shifted out, and the zero point.
-            true => zero.wrapping_mul(2).wrapping_add(1),
+        let twice = zero.wrapping_mul(2).wrapping_add(1);
+        let unit = match narrow {
+            // Numbers of 16 bits.
+            true if !signed => twice.wrapping_mul(0x1_0001),
+            true => twice,
             false => 1,
         };
         // CAST: the same bits.
         self.splat(at.unit, layer.bits, unit as u32);
-        if !layer.facts.narrow {
+        if !narrow {
             self.splat(at.zero, layer.bits, zero as u32);
         }
         if self.wide() {
-            let bias = if signed { 0x80 } else { 0 };
+            let bias = if signed { FLIP } else { 0 };
             if layer.min > 0 {
-                self.splat_code(MIN, layer.bits, layer.min ^ bias);
+                self.splat_code(MIN, self.bits, layer.min ^ bias);
             }
             if layer.max < 255 {
-                self.splat_code(MAX, layer.bits, layer.max ^ bias);
+                self.splat_code(MAX, self.bits, layer.max ^ bias);
             }
         }
     }
 
     /// What becomes of the sums of vectors of rows in the first registers: codes, zero point included,
-    /// but not limited.
-    pub(super) fn scale(&mut self, layer: &Layer, row: usize, count: usize) -> Option<()> {
+    /// but not limited; twice that, and without the zero point, if the facts are narrow.
+    pub(super) fn scale(
+        &mut self,
+        layer: &Layer,
+        row: usize,
+        count: usize,
+        sums: Sums,
+    ) -> Option<()> {
         let at = self.constants_at();
         if !self.wide() {
-            self.fixed_constants();
             self.constants(layer, false);
         }
-        for part in 0..u8::try_from(count).ok()? {
-            let row = row.checked_add(usize::from(part).checked_mul(layer.lanes())?)?;
+        for part in 0..count {
+            let row = row.checked_add(part.checked_mul(layer.lanes())?)?;
             if layer.facts.narrow {
-                self.scale_narrow(layer, row, Vec(part), &at);
+                self.scale_narrow(layer, row, sums.at(part)?, &at);
             } else {
-                self.scale_any(layer, row, Vec(part), &at);
+                self.scale_any(layer, row, sums.at(part)?, &at);
             }
         }
         Some(())
@@ -114,31 +136,44 @@ impl Emitter<'_, '_> {
         asm.three(&forms::VPMULDQ, bits, EVEN, sum, mult);
         asm.three(&forms::VPMULDQ, bits, LANE, LANE, Rm::Vec(odd));
         for product in [EVEN, LANE] {
-            asm.three(&forms::VPADDQ, bits, product, product, Rm::Vec(at.round));
+            asm.three(&forms::VPADDQ, bits, product, product, Rm::Vec(at.one));
         }
         asm.shift(&forms::VPSRLQ, bits, EVEN, EVEN, 31);
         asm.three(&forms::VPADDQ, bits, LANE, LANE, Rm::Vec(LANE));
         if self.bits == Bits::B512 {
-            let which = Which::Merge(ODD);
+            let which = Which::Merge(LANES);
             asm.masked(&forms::VMOVDQU, bits, which, EVEN, Rm::Vec(LANE));
         } else {
             asm.three_n(&forms::VPBLENDD, bits, EVEN, EVEN, Rm::Vec(LANE), 0xaa);
         }
     }
 
-    /// Halves away from zero: one less is added to what is negative. Nothing overflows, as
-    /// [`Facts::narrow`](crate::Facts) says.
+    /// Twice the code, zero point apart, and one more for the last rounding; halves away from zero.
+    ///
+    /// The upper halves of products with four times the sum are twice what is to be shifted, but for
+    /// one to be added, and their lowest bit does not count. What is negative has two less.
     fn scale_narrow(&mut self, layer: &Layer, row: usize, sum: Vec, at: &Constants) {
         let bits = layer.bits;
-        self.product(layer, row, sum, at);
+        let (mult, shift) = (list(layer.mult, row), list(layer.shift, row));
         let asm = &mut *self.asm;
-        asm.load(&forms::VMOVDQU, bits, SHIFT, list(layer.shift, row));
-        asm.three(&forms::VPADDD, bits, HALF, SHIFT, Rm::Vec(at.minus));
-        asm.three(&forms::VPSLLVD, bits, HALF, at.unit, Rm::Vec(HALF));
-        asm.shift(&forms::VPSRAD, bits, sum, sum, 31);
-        asm.three(&forms::VPADDD, bits, HALF, HALF, Rm::Vec(sum));
-        asm.three(&forms::VPADDD, bits, EVEN, EVEN, Rm::Vec(HALF));
-        asm.three(&forms::VPSRAVD, bits, sum, EVEN, Rm::Vec(SHIFT));
+        asm.shift(&forms::VPSLLD, bits, EVEN, sum, 2);
+        asm.shift(&forms::VPSRLQ, bits, LANE, EVEN, 32);
+        asm.load(&forms::VMOVDQU, bits, SHIFT, mult);
+        asm.three(&forms::VPMULDQ, bits, EVEN, EVEN, Rm::Vec(SHIFT));
+        asm.shift(&forms::VPSRLQ, bits, SHIFT, SHIFT, 32);
+        asm.three(&forms::VPMULDQ, bits, LANE, LANE, Rm::Vec(SHIFT));
+        if self.bits == Bits::B512 {
+            asm.three(&forms::VPMAXSD, bits, sum, sum, Rm::Vec(at.minus));
+            asm.three(&forms::VPMINSD, bits, sum, sum, Rm::Vec(at.one));
+            let which = Which::Merge(LANES);
+            asm.masked_n(&forms::VPSHUFD, bits, which, LANE, Rm::Vec(EVEN), 0xf5);
+        } else {
+            asm.three(&forms::VPSIGND, bits, sum, at.one, Rm::Vec(sum));
+            asm.shift(&forms::VPSRLQ, bits, EVEN, EVEN, 32);
+            asm.three_n(&forms::VPBLENDD, bits, LANE, LANE, Rm::Vec(EVEN), 0x55);
+        }
+        asm.three(&forms::VPADDD, bits, sum, sum, Rm::Vec(LANE));
+        asm.three(&forms::VPSRAVD, bits, sum, sum, shift);
     }
 
     /// Rounds without the sign, in 32 bits without sign.
@@ -184,28 +219,35 @@ impl Emitter<'_, '_> {
         done: usize,
         (count, parts): (usize, usize),
         to: Vec,
-    ) {
+        sums: Sums,
+    ) -> Option<()> {
         let bits = layer.bits;
+        let part = |n: usize| sums.at(n.min(count.checked_sub(1)?));
+        let (low, high) = (part(0)?, part(2)?);
+        self.words(layer, low, part(1)?);
+        if count > 2 {
+            self.words(layer, high, part(3)?);
+        }
         let asm = &mut *self.asm;
-        let words = |b: u8| Rm::Vec(Vec(b));
-        asm.three(
-            &forms::VPACKSSDW,
-            bits,
-            Vec(0),
-            Vec(0),
-            words(u8::from(count > 1)),
-        );
         match (done, count) {
-            (0, 3..=PARTS) => {
-                let last = if count > 3 { 3 } else { 2 };
-                asm.three(&forms::VPACKSSDW, bits, Vec(2), Vec(2), words(last));
-                asm.three(&forms::VPACKUSWB, bits, to, Vec(0), words(2));
-            }
+            (0, 3..=PARTS) => asm.three(&forms::VPACKUSWB, bits, to, low, Rm::Vec(high)),
             (0, _) if count == parts => {
-                asm.three(&forms::VPACKUSWB, bits, to, Vec(0), words(0));
+                asm.three(&forms::VPACKUSWB, bits, to, low, Rm::Vec(low));
             }
-            (0, _) => self.copy(bits, to, Vec(0)),
-            _ => asm.three(&forms::VPACKUSWB, bits, to, to, words(0)),
+            (0, _) => self.copy(bits, to, low),
+            _ => asm.three(&forms::VPACKUSWB, bits, to, to, Rm::Vec(low)),
+        }
+        Some(())
+    }
+
+    /// Two vectors of 32 bits as one of 16, rounded if that is not done yet.
+    fn words(&mut self, layer: &Layer, a: Vec, b: Vec) {
+        let (bits, at) = (layer.bits, self.constants_at());
+        let asm = &mut *self.asm;
+        asm.three(&forms::VPACKSSDW, bits, a, a, Rm::Vec(b));
+        if layer.facts.narrow {
+            asm.three(&forms::VPADDSW, bits, a, a, Rm::Vec(at.unit));
+            asm.shift(&forms::VPSRAW, bits, a, a, 1);
         }
     }
 
@@ -241,15 +283,21 @@ impl Emitter<'_, '_> {
         done: usize,
         count: usize,
         to: Vec,
+        sums: Sums,
     ) -> Option<()> {
+        let (bits, at) = (layer.bits, self.constants_at());
         let asm = &mut *self.asm;
-        for part in 0..u8::try_from(count).ok()? {
-            let sum = Vec(part);
-            let place = u8::try_from(done).ok()?.checked_add(part)?;
+        for part in 0..count {
+            let sum = sums.at(part)?;
+            if layer.facts.narrow {
+                asm.three(&forms::VPADDD, bits, sum, sum, Rm::Vec(at.unit));
+                asm.shift(&forms::VPSRAD, bits, sum, sum, 1);
+            }
+            let place = u8::try_from(done.checked_add(part)?).ok()?;
             if place == 0 {
-                asm.extract_narrow(layer.bits, to, sum);
+                asm.extract_narrow(bits, to, sum);
             } else {
-                asm.extract_narrow(layer.bits, sum, sum);
+                asm.extract_narrow(bits, sum, sum);
                 let half = Rm::Vec(sum);
                 asm.three_n(&forms::VINSERTI32X4, Bits::B512, to, to, half, place);
             }
@@ -260,7 +308,7 @@ impl Emitter<'_, '_> {
         ];
         for (needed, register, form) in form {
             if needed {
-                asm.three(form, layer.bits, to, to, Rm::Vec(register));
+                asm.three(form, self.bits, to, to, Rm::Vec(register));
             }
         }
         Some(())

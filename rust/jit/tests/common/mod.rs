@@ -72,13 +72,6 @@ impl Pages {
         }
     }
 
-    /// The first bytes behind the page that must not be touched.
-    pub(crate) fn start(&mut self, bytes: usize) -> &mut [u8] {
-        assert!(bytes <= self.pages * PAGE);
-        // SAFETY: as in `end`.
-        unsafe { std::slice::from_raw_parts_mut(self.start, bytes) }
-    }
-
     /// Changes what the pages may be used for.
     pub(crate) fn protect(&self, rights: i32) {
         // SAFETY: the mapping is this one's.
@@ -171,7 +164,7 @@ fn words(bytes: &mut [u8], mut word: impl FnMut() -> i32) {
 impl Network {
     pub(crate) fn random(random: &mut Random, sizes: &[usize], kind: Kind, tables: bool) -> Self {
         let mut layers = Vec::new();
-        let mut weights = vec![0; random.below(3) * 4];
+        let mut weights = Vec::new();
         for pair in sizes.windows(2) {
             let (k, n) = (pair[0], pair[1]);
             let rows = n.next_multiple_of(LANES);
@@ -184,9 +177,13 @@ impl Network {
                 }
             }
             let mut place = |bytes: &[u8]| {
+                // A plan aligns what vectors read.
+                match kind {
+                    Kind::Usual => weights.resize(weights.len().next_multiple_of(64), 0xa5),
+                    _ => weights.extend(vec![0xa5; 4 * random.below(3)]),
+                }
                 let at = weights.len();
                 weights.extend_from_slice(bytes);
-                weights.extend(vec![0xa5; 4 * random.below(3)]);
                 at as i32
             };
             let mut packed = vec![0; packed_gemm_bytes(n, 1, k).unwrap()];
@@ -400,4 +397,94 @@ pub(crate) fn code(network: &Network, isa: Isa, buffer: &mut [u8]) -> usize {
         network.sizes
     );
     len
+}
+
+/// What random descriptors are tried with.
+pub(crate) struct Bench {
+    random: Random,
+    memory: Memory,
+    page: Code,
+    buffer: Vec<u8>,
+}
+
+impl Bench {
+    pub(crate) fn new(seed: u64) -> Self {
+        Bench {
+            random: Random(seed),
+            memory: Memory::new(),
+            page: Code::new(1 << 18),
+            buffer: vec![0; 1 << 18],
+        }
+    }
+}
+
+/// Emits, checks, disassembles and runs a random chain on one of the instruction sets that this CPU has, and
+/// compares what it gives with scalar code; gives the bytes of its code.
+pub(crate) fn try_random(bench: &mut Bench) -> usize {
+    let Bench {
+        random,
+        memory,
+        page,
+        buffer,
+    } = bench;
+    let isas: Vec<Isa> = Isa::ALL.into_iter().filter(|&isa| runs(isa)).collect();
+    let Some(&isa) = isas.get(random.below(isas.len().max(1))) else {
+        return 0;
+    };
+    // Mostly small ones, so that many fit into a second.
+    let widest = [6, 20, 20, 40, 40, 80, 150][random.below(7)];
+    let layers = 1 + random.below(if widest > 40 { 2 } else { 5 });
+    let sizes: Vec<usize> = (0..=layers).map(|_| 1 + random.below(widest)).collect();
+    let kind = [Kind::Usual, Kind::Any, Kind::Extreme][random.below(3)];
+    let tables = random.below(3) == 0;
+    let network = Network::random(random, &sizes, kind, tables);
+    let len = code(&network, isa, buffer);
+    disassemble(&buffer[..len]);
+    let place = page.load(&buffer[..len]);
+    let mut x = vec![0; sizes[0]];
+    match random.below(8) {
+        0 => x.fill(0x80),
+        1 => x.fill(0x7f),
+        _ => random.fill(&mut x),
+    }
+    // SAFETY: this is the code for the chain.
+    let y = unsafe { memory.run(place, &network, &x) };
+    assert_eq!(y, network.expected(&x), "{sizes:?} {kind:?} {isa:?}");
+    len
+}
+
+/// Whether a disassembler finds nothing but instructions.
+fn disassemble(code: &[u8]) {
+    let mut decoder = iced_x86::Decoder::new(64, code, iced_x86::DecoderOptions::NONE);
+    let mut instruction = iced_x86::Instruction::default();
+    while decoder.can_decode() {
+        decoder.decode_out(&mut instruction);
+        assert!(!instruction.is_invalid(), "at {}", instruction.ip());
+    }
+}
+
+/// Code for AVX-VNNI with the same instructions as AVX-512 VNNI encodes them, for a CPU that lacks the former.
+pub(crate) fn stand_in(code: &[u8]) -> Vec<u8> {
+    use iced_x86::{
+        BlockEncoder, BlockEncoderOptions, Code, Decoder, DecoderOptions, InstructionBlock,
+    };
+
+    let mut all: Vec<_> = Decoder::new(64, code, DecoderOptions::NONE)
+        .into_iter()
+        .collect();
+    for instruction in &mut all {
+        match instruction.code() {
+            Code::VEX_Vpdpbusd_xmm_xmm_xmmm128 => {
+                instruction.set_code(Code::EVEX_Vpdpbusd_xmm_k1z_xmm_xmmm128b32);
+            }
+            Code::VEX_Vpdpbusd_ymm_ymm_ymmm256 => {
+                instruction.set_code(Code::EVEX_Vpdpbusd_ymm_k1z_ymm_ymmm256b32);
+            }
+            _ => {}
+        }
+    }
+    let block = InstructionBlock::new(&all, 0);
+    BlockEncoder::encode(64, block, BlockEncoderOptions::NONE)
+        .unwrap()
+        .code_buffer
 }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Descriptors and code: any bytes as layers, emitted and checked; any bytes as code, checked.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use neural_jit::{check, emit, Descriptor, Exit, Facts, Isa, LAYERS};
+
+/// Layers that fit each other, with numbers that are mostly in their ranges.
+fn layers(data: &[u8]) -> Vec<u8> {
+    let mut k = u32::from(data.first().copied().unwrap_or(1)).max(1);
+    let mut layers = Vec::new();
+    for bytes in data.chunks_exact(8).take(LAYERS) {
+        let &[n, wide, zero, min, max, offset, table, bits] = bytes else {
+            break;
+        };
+        let n = u32::from(n) + if wide < 8 { u32::from(wide) << 8 } else { 0 };
+        let at = (u32::from(offset) << (bits & 31)) & !(1 << 31);
+        let table = if table & 1 == 0 { u32::MAX } else { at };
+        let (zero, min, max) = (zero.into(), min.into(), max.into());
+        let fields = [k, n, at, at + 64, at, at + 128, zero, min, max, table];
+        for field in fields.into_iter().chain([0; 6]) {
+            layers.extend_from_slice(&u32::to_le_bytes(field));
+        }
+        k = n;
+    }
+    layers
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&[first, second], rest)) = data.split_first_chunk() else {
+        return;
+    };
+    let made = layers(rest);
+    let layers = if first & 16 == 0 { &made } else { rest };
+    let exit = match first & 4 {
+        0 => Exit::Ret,
+        _ => Exit::Thunk {
+            distance: i64::from(second) << 26,
+        },
+    };
+    let _ = check(rest, exit);
+    let mut facts = [Facts::default(); LAYERS];
+    for (i, facts) in facts.iter_mut().enumerate() {
+        facts.left = second >> (i % 7) & 1 != 0;
+        facts.narrow = second >> (i % 5) & 2 != 0;
+    }
+    let descriptor = Descriptor::ChainI8 {
+        layers,
+        facts,
+        flip: first & 8 != 0,
+    };
+    let _ = descriptor.key();
+    let _ = descriptor.name(&mut String::new());
+    let isa = Isa::ALL[usize::from(first & 3)];
+    let mut code = vec![0; 1 << 16];
+    if let Ok(len) = emit(&descriptor, isa, exit, &mut code) {
+        assert_eq!(check(&code[..len], exit), Ok(()));
+    }
+});

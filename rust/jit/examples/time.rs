@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Times generated code beside the vector code that it takes the place of, and beside scalar code.
+//!
+//! `time [MILLISECONDS [WORD]]`: works whose names contain the word, or the chain whose sizes stand behind
+//! a `=`; samples taken for so many milliseconds each. Run it on
+//! a core of its own (`taskset -c 1`). Samples of both kinds of code take turns; the median is printed. What
+//! the multiply-accumulates of a work take where nothing else counts is its bound; emission includes the check.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::arch::asm;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use common::{runs, ChainArgs, Code, Kind, Network, Random};
+use neural_jit::{check, emit, Exit, Isa};
+use neural_simd as _;
+
+extern "C" {
+    fn neural_chain_i8_avx2(args: *const ChainArgs);
+    fn neural_chain_i8_avxvnni(args: *const ChainArgs);
+    fn neural_chain_i8_avx512(args: *const ChainArgs);
+    fn neural_chain_i8_avx512vnni(args: *const ChainArgs);
+}
+
+type Function = unsafe extern "C" fn(*const ChainArgs);
+
+fn intrinsics(isa: Isa) -> Function {
+    match isa {
+        Isa::Avx2 => neural_chain_i8_avx2,
+        Isa::AvxVnni => neural_chain_i8_avxvnni,
+        Isa::Avx512 => neural_chain_i8_avx512,
+        Isa::Avx512Vnni => neural_chain_i8_avx512vnni,
+    }
+}
+
+/// Multiply-accumulates of bytes in a nanosecond, by the one instruction for it: 12 sums, 1000 times.
+///
+/// # Safety
+///
+/// The CPU has AVX-512 VNNI.
+unsafe fn peak() -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..200 {
+        let start = Instant::now();
+        // SAFETY: registers only, which are named.
+        unsafe {
+            asm!(
+                "2:",
+                "vpdpbusd zmm0, zmm15, zmm15",
+                "vpdpbusd zmm1, zmm15, zmm15",
+                "vpdpbusd zmm2, zmm15, zmm15",
+                "vpdpbusd zmm3, zmm15, zmm15",
+                "vpdpbusd zmm4, zmm15, zmm15",
+                "vpdpbusd zmm5, zmm15, zmm15",
+                "vpdpbusd zmm6, zmm15, zmm15",
+                "vpdpbusd zmm7, zmm15, zmm15",
+                "vpdpbusd zmm8, zmm15, zmm15",
+                "vpdpbusd zmm9, zmm15, zmm15",
+                "vpdpbusd zmm10, zmm15, zmm15",
+                "vpdpbusd zmm11, zmm15, zmm15",
+                "dec {left}",
+                "jnz 2b",
+                "vzeroupper",
+                left = inout(reg) 1000u64 => _,
+                out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                out("xmm4") _, out("xmm5") _, out("xmm6") _, out("xmm7") _,
+                out("xmm8") _, out("xmm9") _, out("xmm10") _, out("xmm11") _,
+                out("xmm15") _,
+                options(nomem, nostack),
+            );
+        }
+        best = best.min(start.elapsed().as_nanos() as f64);
+    }
+    12.0 * 1000.0 * 64.0 / best
+}
+
+/// Medians of the time of a call of each function, which take turns.
+fn paired(functions: &mut [&mut dyn FnMut()], time: Duration) -> Vec<f64> {
+    let mut counts = Vec::new();
+    for function in functions.iter_mut() {
+        let start = Instant::now();
+        let mut calls = 0u32;
+        while start.elapsed() < Duration::from_millis(3) {
+            function();
+            calls += 1;
+        }
+        counts.push((calls / 60).max(1));
+    }
+    let mut samples = vec![Vec::new(); functions.len()];
+    let start = Instant::now();
+    while start.elapsed() < time {
+        for (i, function) in functions.iter_mut().enumerate() {
+            let from = Instant::now();
+            for _ in 0..counts[i] {
+                function();
+            }
+            samples[i].push(from.elapsed().as_nanos() as f64 / f64::from(counts[i]));
+        }
+    }
+    samples
+        .iter_mut()
+        .map(|samples| {
+            samples.sort_by(f64::total_cmp);
+            samples[samples.len() / 2]
+        })
+        .collect()
+}
+
+fn chain(sizes: &[usize], tables: bool, isa: Isa, time: Duration, peak: Option<f64>) {
+    let mut random = Random(1);
+    let network = Network::random(&mut random, sizes, Kind::Usual, tables);
+    let mut buffer = vec![0; 1 << 20];
+    let descriptor = network.descriptor();
+    let Ok(len) = emit(&descriptor, isa, Exit::Ret, &mut buffer) else {
+        println!("{sizes:?} {isa:?}: no code");
+        return;
+    };
+    let mut emission = f64::MAX;
+    for _ in 0..50 {
+        let start = Instant::now();
+        let len = emit(&descriptor, isa, Exit::Ret, &mut buffer).unwrap();
+        assert!(check(&buffer[..len], Exit::Ret).is_ok());
+        emission = emission.min(start.elapsed().as_nanos() as f64);
+    }
+    let mut page = Code::new(1 << 20);
+    let place = page.load(&buffer[..len]);
+    // SAFETY: code for these arguments.
+    let jit: Function = unsafe { std::mem::transmute(place) };
+    let leaf = intrinsics(isa);
+    let mut x = vec![0u8; sizes[0]];
+    random.fill(&mut x);
+    let mut y = vec![0u8; *sizes.last().unwrap()];
+    let width = network.width().next_multiple_of(64);
+    let mut buffers = vec![0u8; 2 * width + 64];
+    let shift = buffers.as_ptr().align_offset(64);
+    let (low, high) = buffers[shift..].split_at_mut(width);
+    // Weights at the beginning of a line, as in the kernel.
+    let mut weights = vec![0u8; network.weights.len() + 64];
+    let shift = weights.as_ptr().align_offset(64);
+    weights[shift..][..network.weights.len()].copy_from_slice(&network.weights);
+    let args = ChainArgs {
+        x: x.as_ptr(),
+        y: y.as_mut_ptr(),
+        buffers: [low.as_mut_ptr(), high.as_mut_ptr()],
+        weights: weights[shift..].as_ptr(),
+        layers: network.layers.as_ptr(),
+        count: sizes.len() - 1,
+        flip: network.flip.into(),
+    };
+    let times = paired(
+        &mut [
+            // SAFETY: the arguments are those of the network.
+            &mut || unsafe { leaf(black_box(&args)) },
+            // SAFETY: as above.
+            &mut || unsafe { jit(black_box(&args)) },
+            &mut || drop(black_box(network.expected(&x))),
+        ],
+        time,
+    );
+    let (leaf, jit, scalar) = (times[0], times[1], times[2]);
+    let macs: usize = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let names: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    let bound = peak.map(|peak| macs as f64 / peak);
+    println!(
+        "{:<24} {:<10} {scalar:>9.0} {leaf:>9.1} {jit:>9.1} {:>6.2} {:>8.1} {:>5.0}% {len:>6} {:>8.1} {:>8.0}",
+        names.join("-") + if tables { " tables" } else { "" },
+        format!("{isa:?}"),
+        leaf / jit,
+        bound.unwrap_or(f64::NAN),
+        bound.unwrap_or(f64::NAN) / jit * 100.0,
+        emission / 1000.0,
+        emission / (leaf - jit).max(0.0),
+    );
+}
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let time = arguments.next().and_then(|ms| ms.parse().ok());
+    let time = Duration::from_millis(time.unwrap_or(300));
+    let word = arguments.next().unwrap_or_default();
+    // SAFETY: the CPU has what it needs.
+    let peak = runs(Isa::Avx512Vnni).then(|| unsafe { peak() });
+    println!(
+        "{:<24} {:<10} {:>9} {:>9} {:>9} {:>6} {:>8} {:>6} {:>6} {:>8} {:>8}",
+        "work",
+        "isa",
+        "scalar ns",
+        "simd ns",
+        "jit ns",
+        "ratio",
+        "bound ns",
+        "share",
+        "bytes",
+        "emit us",
+        "even at"
+    );
+    let works: [(&[usize], bool); 9] = [
+        (&[64, 128, 8], false),
+        (&[64, 128, 10], false),
+        (&[31, 256, 2], false),
+        (&[5, 15, 5, 4], false),
+        (&[5, 15, 5, 4], true),
+        (&[16, 32, 16, 4], false),
+        (&[64, 64, 64, 64, 10], false),
+        (&[32, 128, 128, 16], true),
+        (&[128, 64], false),
+    ];
+    if let Some(sizes) = word.strip_prefix('=') {
+        let sizes: Vec<usize> = sizes.split('-').map(|n| n.parse().unwrap()).collect();
+        for isa in [Isa::Avx512Vnni, Isa::Avx512, Isa::AvxVnni, Isa::Avx2] {
+            if runs(isa) {
+                chain(&sizes, false, isa, time, peak);
+            }
+        }
+        return;
+    }
+    for isa in [Isa::Avx512Vnni, Isa::Avx512, Isa::AvxVnni, Isa::Avx2] {
+        for (sizes, tables) in works {
+            let name = format!("{sizes:?} {isa:?}");
+            if runs(isa) && name.contains(&word) {
+                chain(sizes, tables, isa, time, peak);
+            }
+        }
+    }
+}
