@@ -185,8 +185,8 @@ mod tests {
     #[test]
     fn codes_of_all_lengths_are_flipped_and_looked_up() -> Result {
         each_length("flip_i8", 0, |set, random, _, length, memory| {
-            check::flip(random, length, memory, &mut |x, y| {
-                in_section(|| set.flip_i8(x, y))
+            check::flip(random, length, memory, &mut |rows| {
+                in_section(|| set.flip_i8(rows))
             })
         })?;
         each_length("lut_i8", 0, |set, random, _, length, memory| {

@@ -56,6 +56,52 @@ pub const fn panel_rows(rows: usize) -> usize {
     }
 }
 
+/// From codes to biased codes and back: in each of `rows` rows `y[i] = x[i] + 128`, modulo 256.
+#[derive(Debug)]
+pub struct Flip<'a> {
+    /// Codes or biased codes.
+    pub x: &'a [u8],
+    /// Bytes from a row to the next one.
+    pub x_row: usize,
+    /// Overwritten.
+    pub y: &'a mut [u8],
+    /// Bytes from a row to the next one.
+    pub y_row: usize,
+    /// Rows.
+    pub rows: usize,
+    /// Codes of a row.
+    pub n: usize,
+}
+
+/// See [`Flip`].
+pub fn flip(args: Flip<'_>) {
+    let xs = args.x.chunks(args.x_row.max(1));
+    let ys = args.y.chunks_mut(args.y_row.max(1));
+    for (x, y) in xs.zip(ys).take(args.rows) {
+        if let (Some(x), Some(y)) = (x.get(..args.n), y.get_mut(..args.n)) {
+            flip_row(x, y);
+        }
+    }
+}
+
+#[inline]
+fn flip_row(x: &[u8], y: &mut [u8]) {
+    /// Codes that are taken at a time.
+    const WORD: usize = 8;
+    for (x, y) in x.chunks(WORD).zip(y.chunks_mut(WORD)) {
+        match (x.first_chunk::<WORD>(), y.first_chunk_mut::<WORD>()) {
+            (Some(x), Some(y)) => {
+                *y = (u64::from_ne_bytes(*x) ^ u64::from_ne_bytes([0x80; WORD])).to_ne_bytes();
+            }
+            _ => {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = x ^ 0x80;
+                }
+            }
+        }
+    }
+}
+
 /// How a sum becomes a code again: `multiply(sum)`, plus `zero`, limited to `min..=max`.
 ///
 /// One multiplier and one shift per row, `i32` little endian, as many as rows rounded up to [`LANES`]

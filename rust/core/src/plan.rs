@@ -373,11 +373,9 @@ pub trait Kernels {
         codes::lut::apply(table, x, y);
     }
 
-    /// `y[i] = x[i] + 128`, modulo 256: from codes to biased codes and back.
-    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
-        for (y, x) in y.iter_mut().zip(x) {
-            *y = x ^ 0x80;
-        }
+    /// From codes to biased codes and back.
+    fn flip_i8(&self, args: codes::Flip<'_>) {
+        codes::flip(args);
     }
 
     /// A dense layer of 16-bit codes, or some of its rows.

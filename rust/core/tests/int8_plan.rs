@@ -220,9 +220,9 @@ impl Kernels for Tiles {
         Scalar.lut_i8(table, x, y);
     }
 
-    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
-        self.work(y.len(), PANEL);
-        Scalar.flip_i8(x, y);
+    fn flip_i8(&self, args: int8::Flip<'_>) {
+        self.work(args.rows * args.n, PANEL);
+        Scalar.flip_i8(args);
     }
 
     fn tile_macs(&self) -> u64 {
@@ -259,6 +259,13 @@ fn tiles_of_any_size_give_the_same_bytes_and_are_not_larger_than_they_may_be() {
     );
 }
 
+/// A row of codes.
+fn flip(x: &[u8], y: &mut [u8]) {
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = x ^ 0x80;
+    }
+}
+
 /// Does chains, layer by layer.
 struct Chains {
     calls: Cell<u32>,
@@ -275,8 +282,8 @@ impl Kernels for Chains {
         self.calls.set(self.calls.get() + 1);
         assert!(args.temp.len() >= 2 * args.width);
         let (mut x, mut y) = args.temp.split_at_mut(args.width);
-        Scalar.flip_i8(args.x, x);
         let mut n = args.x.len();
+        flip(args.x, x);
         for layer in args.layers.chunks_exact(ChainLayer::BYTES) {
             self.layers.set(self.layers.get() + 1);
             let layer = ChainLayer::read(layer).unwrap();
@@ -316,7 +323,7 @@ impl Kernels for Chains {
         }
         assert_eq!(args.y.len(), n);
         if args.flip {
-            Scalar.flip_i8(x, args.y);
+            flip(x, args.y);
         } else {
             args.y.copy_from_slice(&x[..n]);
         }
@@ -388,9 +395,9 @@ impl Kernels for Places {
         Scalar.gemm_i8(args);
     }
 
-    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
+    fn flip_i8(&self, args: int8::Flip<'_>) {
         self.within();
-        Scalar.flip_i8(x, y);
+        Scalar.flip_i8(args);
     }
 
     fn chain_i8(&self, args: int8::Chain<'_>) -> bool {

@@ -6,7 +6,9 @@
 use std::{cell::Cell, cell::RefCell, hint::black_box, time::Instant};
 
 use neural_core::float;
-use neural_core::int8::{Add, Chain, Depthwise, Gemm, LstmStep, Mean, Mul, Pool, Softmax, SLACK};
+use neural_core::int8::{
+    Add, Chain, Depthwise, Flip, Gemm, LstmStep, Mean, Mul, Pool, Softmax, SLACK,
+};
 use neural_core::nnm::{parse, Limits};
 use neural_core::plan::{run, DenseArgs, Kernels, Plan, Step};
 use neural_simd::{Features, Isa, NoSection, Set, Simd};
@@ -131,9 +133,9 @@ impl Kernels for Timed {
         self.note(|| "lut_i8".into(), || self.inner.lut_i8(table, x, y));
     }
 
-    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
-        let n = y.len();
-        self.note(|| format!("flip_i8 {n}"), || self.inner.flip_i8(x, y));
+    fn flip_i8(&self, args: Flip<'_>) {
+        let n = args.rows * args.n;
+        self.note(|| format!("flip_i8 {n}"), || self.inner.flip_i8(args));
     }
 
     timed! {

@@ -151,8 +151,25 @@ pub(crate) struct MapI8 {
     pub(crate) y: *mut u8,
     /// Codes.
     pub(crate) n: usize,
-    /// 256 codes; for a function that has no table, nothing.
+    /// 256 codes.
     pub(crate) table: *const u8,
+}
+
+/// `int8::Flip`.
+#[repr(C)]
+pub(crate) struct FlipI8 {
+    /// Input.
+    pub(crate) x: *const u8,
+    /// Bytes from a row to the next one.
+    pub(crate) x_row: usize,
+    /// Output.
+    pub(crate) y: *mut u8,
+    /// Bytes from a row to the next one.
+    pub(crate) y_row: usize,
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Codes of a row.
+    pub(crate) n: usize,
 }
 
 /// `int8::Add` and `int8::Mul`.

@@ -6,7 +6,7 @@
 //! is tried.
 
 use neural_core::int8::{
-    self, Add, Chain, ChainLayer, Depthwise, Gemm, Gemm16, LstmCell, LstmScales, Mean, Mul,
+    self, Add, Chain, ChainLayer, Depthwise, Flip, Gemm, Gemm16, LstmCell, LstmScales, Mean, Mul,
     Multiplier, Pool, Requant, Softmax, GROUP, LANES, PANEL, SLACK,
 };
 
@@ -388,17 +388,34 @@ fn outputs(random: &mut Random, y: &mut [u8], expected: &mut [u8]) {
     expected.copy_from_slice(y);
 }
 
-/// Whether `run` flips the highest bit of `n` codes.
+/// Whether `run` flips the highest bit of `n` codes in each of some rows, and nothing between them.
 pub(crate) fn flip(
     random: &mut Random,
     n: usize,
     memory: Memory<'_>,
-    run: &mut dyn FnMut(&[u8], &mut [u8]) -> bool,
+    run: &mut dyn FnMut(&mut Flip<'_>) -> bool,
 ) -> Option<bool> {
-    let (x, y) = (tail(memory.x, n), tail(memory.y, n));
+    let (rows, gap) = (1 + random.below(3), random.below(70));
+    let (x_row, y_row) = (n, n + gap);
+    let x = tail(memory.x, rows * x_row);
+    let bytes = (rows - 1) * y_row + n;
+    let (y, expected) = (tail(memory.y, bytes), tail(memory.expected, bytes));
     random.fill(x);
-    let done = run(x, y);
-    done.then(|| x.iter().zip(y).all(|(x, y)| x ^ 0x80 == *y))
+    outputs(random, y, expected);
+    for row in 0..rows {
+        for i in 0..n {
+            expected[row * y_row + i] = x[row * x_row + i] ^ 0x80;
+        }
+    }
+    let done = run(&mut Flip {
+        x,
+        x_row,
+        y,
+        y_row,
+        rows,
+        n,
+    });
+    done.then(|| y == expected)
 }
 
 /// Looks up codes.

@@ -3,8 +3,8 @@
 //! Layers of 8-bit integers: what is checked before vector code is entered.
 
 use neural_core::int8::{
-    Add, Chain, ChainLayer, Depthwise, Gemm, Gemm16, LstmCell, LstmScales, Mean, Mul, Multiplier,
-    Pool, Requant, Softmax, GROUP, LANES, PANEL, SIGMOID, SLACK,
+    Add, Chain, ChainLayer, Depthwise, Flip, Gemm, Gemm16, LstmCell, LstmScales, Mean, Mul,
+    Multiplier, Pool, Requant, Softmax, GROUP, LANES, PANEL, SIGMOID, SLACK,
 };
 
 use crate::{args, call, Isa, Set};
@@ -301,14 +301,22 @@ fn factor(m: Multiplier) -> Option<args::Factor> {
     })
 }
 
-/// As many codes as both have.
-fn map(x: &[u8], y: &mut [u8], table: *const u8) -> args::MapI8 {
-    args::MapI8 {
-        x: x.as_ptr(),
-        y: y.as_mut_ptr(),
-        n: x.len().min(y.len()),
-        table,
+/// `None` if an access could miss a slice.
+fn flip(layer: &mut Flip<'_>) -> Option<args::FlipI8> {
+    let counts = [layer.rows, 1];
+    if reach(counts, layer.x_row, 0, layer.n)? > layer.x.len()
+        || reach(counts, layer.y_row, 0, layer.n)? > layer.y.len()
+    {
+        return None;
     }
+    Some(args::FlipI8 {
+        x: layer.x.as_ptr(),
+        x_row: layer.x_row,
+        y: layer.y.as_mut_ptr(),
+        y_row: layer.y_row,
+        rows: layer.rows,
+        n: layer.n,
+    })
 }
 
 /// `None` if there is nothing to add, or a number is none of a model.
@@ -450,6 +458,7 @@ macro_rules! methods {
 
 methods! {
     chain_i8: Chain, chain, "Chain";
+    flip_i8: Flip, flip, "flip";
     gemm_i8: Gemm, gemm, "gemm";
     depthwise_i8: Depthwise, depthwise, "depthwise";
     average_pool_i8: Pool, pool, "average_pool";
@@ -463,17 +472,16 @@ methods! {
 }
 
 impl Set {
-    /// From codes to biased codes and back, if there is vector code for it.
-    #[inline]
-    pub fn flip_i8(&self, x: &[u8], y: &mut [u8]) -> bool {
-        // SAFETY: the set was made for this CPU; both slices are as long as the arguments say.
-        unsafe { call::flip_i8(self.isa(), &map(x, y, core::ptr::null())) }
-    }
-
     /// [`neural_core::int8::lut::apply`], if there is vector code for it.
     #[inline]
     pub fn lut_i8(&self, table: &[u8; 256], x: &[u8], y: &mut [u8]) -> bool {
+        let args = args::MapI8 {
+            x: x.as_ptr(),
+            y: y.as_mut_ptr(),
+            n: x.len().min(y.len()),
+            table: table.as_ptr(),
+        };
         // SAFETY: the set was made for this CPU; both slices are as long as the arguments say.
-        unsafe { call::lut_i8(self.isa(), &map(x, y, table.as_ptr())) }
+        unsafe { call::lut_i8(self.isa(), &args) }
     }
 }

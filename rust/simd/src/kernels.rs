@@ -11,8 +11,8 @@ use core::cell::Cell;
 use neural_core::float as numbers;
 use neural_core::int16;
 use neural_core::int8::{
-    self as codes, Add, Chain, Depthwise, GateWeights, Gemm, Gemm16, LstmCell, LstmStep, Mean, Mul,
-    Pool, Softmax, GROUP, LANES, PANEL,
+    self as codes, Add, Chain, Depthwise, Flip, GateWeights, Gemm, Gemm16, LstmCell, LstmStep,
+    Mean, Mul, Pool, Softmax, GROUP, LANES, PANEL,
 };
 use neural_core::plan::{DenseArgs, Kernels, Scalar, TILE_MACS};
 use neural_core::trees::{self, Forest};
@@ -38,12 +38,13 @@ const POSITION_WORK: usize = 64;
 const RESULT_WORK: usize = 16;
 
 /// What an element costs, when a vector of them is computed at a time: of a window or of rows that are
-/// summed up; of a sum or a product of codes; of a softmax; of what is only looked up. What is left of a
-/// vector costs as much as so many elements of windows.
+/// summed up; of a sum or a product of codes; of a softmax; of what is only looked up. A row of what
+/// is only copied costs as much as so many elements, and what is left of a vector as so many of windows.
 const POOL_WORK: usize = 1;
 const PAIR_WORK: usize = 32;
 const SOFTMAX_WORK: usize = 64;
 const LUT_WORK: usize = 4;
+const ROW_WORK: usize = 32;
 const REST_WORK: usize = 64;
 
 /// What a cell of a recurrent layer costs, when a vector of them is computed at a time.
@@ -512,9 +513,11 @@ impl<S: Section> Kernels for Simd<S> {
         }
     }
 
-    fn flip_i8(&self, x: &[u8], y: &mut [u8]) {
-        if !self.elements(y.len(), SCALAR_FLIP, y.len(), |set| set.flip_i8(x, y)) {
-            Scalar.flip_i8(x, y);
+    fn flip_i8(&self, mut args: Flip<'_>) {
+        let row = args.n.saturating_add(ROW_WORK);
+        let work = row.saturating_mul(args.rows);
+        if !self.elements(work, SCALAR_FLIP, work, |set| set.flip_i8(&mut args)) {
+            codes::flip(args);
         }
     }
 

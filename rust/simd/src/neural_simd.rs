@@ -218,7 +218,7 @@ variants! {
         Avx512: neural_depthwise_i8_avx512,
         Avx2: neural_depthwise_i8_avx2,
     }
-    flip_i8(MapI8) {
+    flip_i8(FlipI8) {
         Avx512 | Avx512Vnni: neural_flip_i8_avx512,
         Avx2 | AvxVnni: neural_flip_i8_avx2,
     }

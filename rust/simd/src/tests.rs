@@ -276,7 +276,7 @@ fn each_set(op: &str, mut try_one: impl FnMut(&Set, Kind, &mut Random, &mut Buff
 fn codes_of_all_lengths_are_flipped_and_looked_up() {
     each_set("flip_i8", |set, _, random, buffers| {
         for n in (0..=200).chain([1000]) {
-            let same = check::flip(random, n, buffers.memory(), &mut |x, y| set.flip_i8(x, y));
+            let same = check::flip(random, n, buffers.memory(), &mut |rows| set.flip_i8(rows));
             assert_eq!(same, Some(true), "{set:?}: {n}");
         }
     });

@@ -184,6 +184,10 @@ impl Int8 {
             return products.run(step, meter, packed, samples, tensors);
         }
         let Tensors { reads, write, temp } = tensors;
+        if let Int8::Flip = self {
+            let [x, ..] = reads;
+            return elements::flip(step, meter, samples, x, write);
+        }
         let outputs = write.chunks_exact_mut(step.write.stride.max(1));
         for (s, y) in outputs.enumerate().take(samples) {
             let sample = |slot: usize| {
@@ -195,8 +199,7 @@ impl Int8 {
                 return Err(step.mismatch());
             };
             match self {
-                Int8::Flip => each(meter, x, y, |kernels, x, y| kernels.flip_i8(x, y))?,
-                Int8::Products(_) => {}
+                Int8::Flip | Int8::Products(_) => {}
                 Int8::Pooling(pool) => pool.run(meter, x, y)?,
                 Int8::Pair(pair) => {
                     let b = match &pair.constant {

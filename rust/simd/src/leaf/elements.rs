@@ -2,7 +2,7 @@
 
 //! Codes one by one: tables, sums and products of two tensors.
 
-use crate::args::{Factor, MapI8, PairI8};
+use crate::args::{Factor, FlipI8, MapI8, PairI8};
 
 use super::codes::{Code, Codes, Product, CODES};
 
@@ -15,16 +15,19 @@ const PART: usize = 16;
 const PARTS: usize = 8;
 
 #[inline(always)]
-unsafe fn flip<C: Codes>(a: &MapI8) {
-    let mut i = 0;
-    // SAFETY: both tensors have `n` bytes.
+unsafe fn flip<C: Codes>(a: &FlipI8) {
+    // SAFETY: all rows of both tensors have `n` bytes.
     unsafe {
         let bit = C::bytes(0x80);
-        while i < a.n {
-            let len = (a.n - i).min(C::BYTES);
-            let x = C::load_bytes(a.x.add(i), len);
-            C::store_bytes(C::xor(x, bit), a.y.add(i), len);
-            i += len;
+        for row in 0..a.rows {
+            let (x, y) = (a.x.add(row * a.x_row), a.y.add(row * a.y_row));
+            let mut i = 0;
+            while i < a.n {
+                let len = (a.n - i).min(C::BYTES);
+                let codes = C::load_bytes(x.add(i), len);
+                C::store_bytes(C::xor(codes, bit), y.add(i), len);
+                i += len;
+            }
         }
     }
 }
@@ -174,7 +177,7 @@ unsafe fn mul<C: Codes>(a: &PairI8) {
 
 entries! {
     /// From codes to biased codes and back.
-    flip(MapI8) = neural_flip_i8_avx2, neural_flip_i8_avx512
+    flip(FlipI8) = neural_flip_i8_avx2, neural_flip_i8_avx512
 }
 entries! {
     /// Looks up codes in a table.

@@ -7,13 +7,16 @@ use crate::error::Error;
 use crate::int8::{self as codes, Multiplier, LANES, PANEL};
 use crate::nnm::OpKind;
 
-use super::super::{piece, Kernels, Meter, Part};
+use super::super::{piece, Kernels, Meter, Part, Step};
 
 /// What a sum, a difference or a product costs, in multiply-accumulates.
 const PAIR_MACS: u64 = 32;
 
 /// What an element of a softmax costs, in multiply-accumulates.
 const SOFTMAX_MACS: usize = 64;
+
+/// What a row costs that is copied, besides its elements.
+const ROW_MACS: usize = 32;
 
 /// Calls `f` with pieces of two equally long tensors.
 pub(super) fn each<K: Kernels + ?Sized>(
@@ -22,11 +25,63 @@ pub(super) fn each<K: Kernels + ?Sized>(
     y: &mut [u8],
     f: impl Fn(&K, &[u8], &mut [u8]),
 ) -> Result<(), Error> {
+    if meter.fits(y.len()) {
+        // CAST: widens.
+        meter.spend(y.len() as u64)?;
+        f(meter.kernels, x, y);
+        return Ok(());
+    }
     let most = piece(meter, 1);
     for (x, y) in x.chunks(most).zip(y.chunks_mut(most)) {
         // CAST: widens.
         meter.spend(y.len() as u64)?;
         f(meter.kernels, x, y);
+    }
+    Ok(())
+}
+
+/// From codes to biased codes or back: as many samples at a time as may be, and if one is too much, its
+/// parts.
+#[inline]
+pub(super) fn flip<K: Kernels + ?Sized>(
+    step: &Step,
+    meter: &mut Meter<'_, K>,
+    samples: usize,
+    x: &[u8],
+    y: &mut [u8],
+) -> Result<(), Error> {
+    let ([from, ..], to) = (step.reads, step.write);
+    let n = to.bytes.min(from.bytes);
+    let row = n.saturating_add(ROW_MACS);
+    let (rows, part) = if meter.fits(row.saturating_mul(samples)) {
+        (samples, n)
+    } else {
+        (meter.fit(row).max(1), n.min(piece(meter, 1)))
+    };
+    let mut s = 0usize;
+    while s < samples {
+        let rows = rows.min(samples.saturating_sub(s));
+        let mut at = 0usize;
+        while at < n {
+            let n = part.min(n.saturating_sub(at));
+            // CAST: widens.
+            meter.spend(n.saturating_add(ROW_MACS).saturating_mul(rows) as u64)?;
+            let start = |stride: usize| s.saturating_mul(stride).saturating_add(at);
+            let (x, y) = (x.get(start(from.stride)..), y.get_mut(start(to.stride)..));
+            let (Some(x), Some(y)) = (x, y) else {
+                return Err(step.mismatch());
+            };
+            meter.kernels.flip_i8(codes::Flip {
+                x,
+                x_row: from.stride,
+                y,
+                y_row: to.stride,
+                rows,
+                n,
+            });
+            at = at.saturating_add(n);
+        }
+        s = s.saturating_add(rows);
     }
     Ok(())
 }
