@@ -143,6 +143,81 @@ pub struct Gemm<'a> {
     pub act: Act,
 }
 
+/// Dense layers of one position each, the second of which reads what the first gives, and so on.
+#[derive(Debug)]
+pub struct Chain<'a> {
+    /// A [`ChainLayer`] for each layer.
+    pub layers: &'a [u8],
+    /// Where the offsets of the layers lead to.
+    pub weights: &'a [u8],
+    /// As many elements as the first layer reads.
+    pub x: &'a [u8],
+    /// As many as the last layer gives, overwritten.
+    pub y: &'a mut [u8],
+    /// Two buffers for what is between layers.
+    pub temp: &'a mut [u8],
+    /// Bytes of each, which is at least [`SLACK`](crate::int8::SLACK) more than [`LANES`] elements
+    /// side by side hold of what any layer reads or gives.
+    pub width: usize,
+}
+
+/// What is known of a layer of a [`Chain`]: 32-bit numbers, little endian, in this order.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ChainLayer {
+    /// What it reads.
+    pub k: u32,
+    /// What it gives.
+    pub n: u32,
+    /// Offset of the packed weights, as those of a [`Gemm`] with one segment.
+    pub w: u32,
+    /// Offset of the biases.
+    pub bias: u32,
+    /// 1 if the weights are as for [`Gemm::by_row`], else 0.
+    pub by_row: u32,
+    /// The code of a [`Function`].
+    pub function: u32,
+    /// The bits of its slope.
+    pub slope: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+impl ChainLayer {
+    /// Bytes of a layer.
+    pub const BYTES: usize = 32;
+
+    /// The numbers in their order.
+    pub(crate) const fn fields(&self) -> [u32; 8] {
+        [
+            self.k,
+            self.n,
+            self.w,
+            self.bias,
+            self.by_row,
+            self.function,
+            self.slope,
+            self.reserved,
+        ]
+    }
+
+    /// The layer that starts the bytes.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut words = bytes.get(..Self::BYTES)?.chunks_exact(ELEMENT_BYTES);
+        let mut next = || Some(u32::from_le_bytes(words.next()?.try_into().ok()?));
+        Some(ChainLayer {
+            k: next()?,
+            n: next()?,
+            w: next()?,
+            bias: next()?,
+            by_row: next()?,
+            function: next()?,
+            slope: next()?,
+            reserved: next()?,
+        })
+    }
+}
+
 /// Depthwise convolution: tap `t` of channel `c` is `x[.. + offsets[t] + 4 c]`, its weight
 /// `w[t * stride + c]`.
 #[derive(Debug)]
@@ -363,26 +438,27 @@ pub struct Pool<'a> {
     pub greatest: bool,
 }
 
-/// The most rows of a matrix that are not packed.
+/// The most rows of a matrix that are not packed, and the fewest elements of such rows.
 pub const FEW: usize = 8;
+const LONG: usize = 32;
 
-/// Whether the rows of a matrix stay as they are, [`Gemm::by_row`].
-pub const fn by_row(n: usize) -> bool {
-    n <= FEW
+/// Whether the `n` rows of a matrix of `columns` stay as they are, [`Gemm::by_row`].
+pub const fn by_row(n: usize, columns: usize) -> bool {
+    n <= FEW && columns >= LONG
 }
 
 /// Bytes of the packed weights of a [`Gemm`].
 pub const fn packed_gemm_bytes(n: usize, segments: usize, k: usize) -> Option<usize> {
-    let rows = if by_row(n) {
+    let Some(row) = segments.checked_mul(k) else {
+        return None;
+    };
+    let rows = if by_row(n, row) {
         n
     } else {
         match n.checked_next_multiple_of(LANES) {
             Some(rows) => rows,
             None => return None,
         }
-    };
-    let Some(row) = segments.checked_mul(k) else {
-        return None;
     };
     match row.checked_mul(rows) {
         Some(elements) => elements.checked_mul(ELEMENT_BYTES),
@@ -409,7 +485,7 @@ pub fn pack_columns(
     out.fill(0);
     let bytes = |elements: usize| elements.saturating_mul(ELEMENT_BYTES);
     let row_bytes = bytes(columns).max(1);
-    if by_row(n) {
+    if by_row(n, k) {
         let rows = weights.chunks_exact(row_bytes);
         for (to, row) in out.chunks_exact_mut(bytes(k).max(1)).zip(rows) {
             if let Some(used) = row.get(bytes(from)..).and_then(|row| row.get(..to.len())) {

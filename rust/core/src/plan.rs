@@ -262,7 +262,7 @@ impl Plan {
         self.steps.saturating_add(1)
     }
 
-    /// The place of the layers that [`Kernels::chain_i8`] does as one.
+    /// The place of the layers that [`Kernels::chain_i8`] or [`Kernels::chain_f32`] does as one.
     pub const fn chain_place(&self) -> usize {
         self.steps
     }
@@ -394,6 +394,12 @@ pub trait Kernels {
         false
     }
 
+    /// Dense layers of numbers one after the other; `false` leaves them to [`Kernels::gemm_f32`].
+    fn chain_f32(&self, args: numbers::Chain<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
     /// Depthwise convolution of numbers. `false`: not here, not now.
     fn depthwise_f32(&self, args: numbers::Depthwise<'_>) -> bool {
         let _ = args;
@@ -508,7 +514,7 @@ pub trait Kernels {
     /// Called when the work at this place is done, for so many samples.
     ///
     /// Not called for what was not done: an operation that fails ends the run, and layers that
-    /// [`Kernels::chain_i8`] leaves alone begin again one by one.
+    /// [`Kernels::chain_i8`] or [`Kernels::chain_f32`] leaves alone begin again one by one.
     #[inline]
     fn end(&self, place: usize, samples: usize) {
         let _ = (place, samples);

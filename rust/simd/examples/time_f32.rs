@@ -97,7 +97,7 @@ impl Dense {
             k: self.k,
             offsets: &[0; 4],
             w: self.w.get(),
-            by_row: by_row(self.n),
+            by_row: by_row(self.n, self.k),
             bias: self.bias.get(),
             act: Act {
                 function: self.act,

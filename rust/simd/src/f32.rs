@@ -103,6 +103,8 @@ macro_rules! kernels {
 kernels! {
     gemm_f32(float::Gemm<'_> => GemmF32) =
         neural_gemm_f32_avx2, neural_gemm_f32_avx512;
+    chain_f32(float::Chain<'_> => ChainF32) =
+        neural_chain_f32_avx2, neural_chain_f32_avx512;
     map_f32(float::Map<'_> => MapF32) =
         neural_map_f32_avx2, neural_map_f32_avx512;
     binary_f32(float::Binary<'_> => BinaryF32) =

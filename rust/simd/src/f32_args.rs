@@ -96,6 +96,48 @@ pub struct GemmF32 {
     pub slope: u32,
 }
 
+/// What is known of a layer of [`ChainF32`]: a dense layer, see [`GemmF32`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(dead_code)] // A crate reads it, none makes it: it lies in the plan.
+pub struct ChainLayerF32 {
+    /// What it reads.
+    pub k: u32,
+    /// What it gives.
+    pub n: u32,
+    /// Offset of the weights.
+    pub w: u32,
+    /// Offset of the biases, as many as `n` rounded up to 16.
+    pub bias: u32,
+    /// 1 if the weights lie row by row.
+    pub by_row: u32,
+    /// What becomes of a sum, see [`op`].
+    pub act: u32,
+    /// The bits of its slope.
+    pub slope: u32,
+    /// Nothing.
+    pub reserved: u32,
+}
+
+/// Dense layers of one position, each of which reads what the one before gives.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ChainF32 {
+    /// Input.
+    pub x: *const u8,
+    /// Output.
+    pub y: *mut u8,
+    /// What is between layers: room for what a layer reads or gives, rounded up to 16 elements, and 64
+    /// bytes more.
+    pub buffers: [*mut u8; 2],
+    /// Where the offsets of the layers lead to.
+    pub weights: *const u8,
+    /// The layers, [`ChainLayerF32`] each.
+    pub layers: *const u8,
+    /// How many, at least one.
+    pub count: usize,
+}
+
 /// The most rows that lie row by row.
 pub const FEW: usize = 8;
 

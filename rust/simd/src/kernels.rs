@@ -546,6 +546,14 @@ impl<S: Section> Kernels for Simd<S> {
         self.numbers(&counts, NUMBER_WORK, |set| set.gemm_f32(&mut layer))
     }
 
+    fn chain_f32(&self, mut chain: numbers::Chain<'_>) -> bool {
+        // CAST: widens.
+        let work = (chain.weights.len() / NUMBER).saturating_mul(NUMBER_WORK) as u64;
+        self.vector(THRESHOLD, work.min(SECTION_WORK), |set| {
+            set.chain_f32(&mut chain)
+        })
+    }
+
     fn depthwise_f32(&self, mut layer: numbers::Depthwise<'_>) -> bool {
         let taps = (layer.offsets.len() / 4).saturating_add(RESULT_WORK);
         let counts = [layer.outer, layer.m, layer.channels, taps];

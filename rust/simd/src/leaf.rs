@@ -59,6 +59,8 @@ mod f32_vector;
 
 #[path = "leaf/f32_cell.rs"]
 pub(crate) mod f32_cell;
+#[path = "leaf/f32_chain.rs"]
+pub(crate) mod f32_chain;
 #[path = "leaf/f32_dnc.rs"]
 pub(crate) mod f32_dnc;
 #[path = "leaf/f32_few.rs"]

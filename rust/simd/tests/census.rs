@@ -47,6 +47,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
 /// The same for functions that may call others of the object.
 const EXPECTED_F32: &[(&str, &str)] = &[
     ("gemm_f32", "vfmadd"),
+    ("chain_f32", "vmovup"),
     ("map_f32", ""),
     ("binary_f32", "vaddps"),
     ("affine_f32", "vmulps"),

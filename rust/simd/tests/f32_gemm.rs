@@ -73,7 +73,7 @@ fn compare(set: &Set, random: &mut Random, shape: Shape) {
             k,
             offsets: &words(&bytes),
             w: bw.bytes(),
-            by_row: float::by_row(n),
+            by_row: float::by_row(n, segments * k),
             bias: bb.bytes(),
             act: act(code, slope),
         }),

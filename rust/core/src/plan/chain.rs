@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Dense layers of codes one after the other, and functions of their results, as one call of [`Kernels`].
+//! Dense layers one after the other, and functions of their results, as one call of [`Kernels`].
 //!
 //! Small networks are mostly such chains, and for them the way from step to step takes longer than the
 //! arithmetic. So what a layer needs is written down once, behind the packed weights, in a form that
 //! vector code reads by itself. The steps of the layers stay in the plan: they are used for several
-//! samples at a time, and by kernels that have no [`Kernels::chain_i8`].
+//! samples at a time, and by kernels that have no [`Kernels::chain_i8`] or [`Kernels::chain_f32`].
 
 use crate::fixed::{self, ELEMENT_BYTES};
-use crate::int8::{self as codes, ChainLayer, GROUP, LANES};
+use crate::float;
+use crate::int8::{self as codes, GROUP, LANES};
 
 use super::build::aligned;
+use super::float::Float;
 use super::int8::Int8;
 use super::{Kernels, Plan, Region, Step, Work};
 
@@ -20,9 +22,90 @@ const MAX_LAYERS: usize = 16;
 /// What a result costs besides its products, its table included, in multiply-accumulates.
 const RESULT_WORK: u64 = 32;
 
+/// What a product of numbers costs, and a result with a function, in multiply-accumulates of codes.
+const NUMBER_WORK: u64 = 2;
+
+/// What the layers of a chain compute with.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Codes,
+    Numbers,
+}
+
+impl Kind {
+    /// Bytes of what is written down of a layer.
+    const fn layer_bytes(self) -> usize {
+        match self {
+            Kind::Codes => codes::ChainLayer::BYTES,
+            Kind::Numbers => float::ChainLayer::BYTES,
+        }
+    }
+
+    /// Bytes from a buffer to the next one, which hold so many elements.
+    fn width(self, elements: usize) -> Option<usize> {
+        match self {
+            Kind::Codes => Int8::stride(elements),
+            Kind::Numbers => {
+                let padded = elements.checked_next_multiple_of(LANES)?;
+                Float::stride(padded.checked_mul(ELEMENT_BYTES)?)
+            }
+        }
+    }
+}
+
+/// A layer of a chain.
+#[derive(Copy, Clone, Debug)]
+enum Layer {
+    Codes(codes::ChainLayer),
+    Numbers(float::ChainLayer),
+}
+
+impl Layer {
+    /// What it reads and gives.
+    const fn sizes(&self) -> (u32, u32) {
+        match self {
+            Layer::Codes(layer) => (layer.k, layer.n),
+            Layer::Numbers(layer) => (layer.k, layer.n),
+        }
+    }
+
+    /// What it costs, padding included.
+    fn work(&self) -> u64 {
+        let (k, n) = self.sizes();
+        let rows = u64::from(n).next_multiple_of(LANES as u64);
+        let row = u64::from(k)
+            .next_multiple_of(GROUP as u64)
+            .saturating_add(RESULT_WORK);
+        let each = match self {
+            Layer::Codes(_) => 1,
+            Layer::Numbers(_) => NUMBER_WORK,
+        };
+        rows.saturating_mul(row).saturating_mul(each)
+    }
+
+    /// Writes it down.
+    fn store(&self, place: &mut [u8]) {
+        let words = place.chunks_exact_mut(ELEMENT_BYTES);
+        match self {
+            Layer::Codes(layer) => {
+                for (to, field) in words.zip(layer.fields()) {
+                    fixed::store(to, field);
+                }
+            }
+            Layer::Numbers(layer) => {
+                for (to, field) in words.zip(layer.fields()) {
+                    to.copy_from_slice(&field.to_le_bytes());
+                }
+            }
+        }
+    }
+}
+
 /// The steps from the first one on that one call can do.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chain {
+    kind: Kind,
     /// How many steps, 0 for no chain: the copy of the input, the layers, and the copy of the output
     /// if the last layer gives it.
     pub(super) steps: usize,
@@ -41,35 +124,28 @@ pub(super) struct Chain {
 impl Chain {
     /// Finds the chain at the beginning of a plan, and places for what it needs.
     pub(super) fn find(steps: &[Step], plan: &mut Plan) -> Option<Self> {
-        let layers = layers(steps).take(MAX_LAYERS);
+        let kind = copies(steps.first()?)?;
+        let layers = layers(kind, steps).take(MAX_LAYERS);
         let count = layers.clone().count();
         let done = layers.clone().last()?.1;
-        let starts = matches!(
-            steps.first().map(|step| &step.work),
-            Some(Work::Int8(Int8::Flip))
-        );
-        if !starts {
-            return None;
-        }
-        let work = layers.clone().fold(0u64, |work, (layer, _)| {
-            let rows = u64::from(layer.n).next_multiple_of(LANES as u64);
-            let row = u64::from(layer.k)
-                .next_multiple_of(GROUP as u64)
-                .saturating_add(RESULT_WORK);
-            work.saturating_add(rows.saturating_mul(row))
+        let work = layers
+            .clone()
+            .fold(0u64, |work, (layer, _)| work.saturating_add(layer.work()));
+        let widest = layers.fold(0, |elements, (layer, _)| {
+            let (k, n) = layer.sizes();
+            elements.max(k).max(n)
         });
-        let widest = layers.fold(0, |bytes, (layer, _)| bytes.max(layer.k).max(layer.n));
         // CAST: widens.
-        let width = Int8::stride(widest as usize)?;
+        let width = kind.width(widest as usize)?;
         let at = plan.weight_bytes;
-        let bytes = count.checked_mul(ChainLayer::BYTES)?;
+        let bytes = count.checked_mul(kind.layer_bytes())?;
         plan.weight_bytes = at.checked_add(aligned(bytes)?)?;
         let temp = plan.scratch_bytes;
         plan.scratch_bytes = temp.checked_add(width.checked_mul(2)?)?;
-        let last = steps.get(done).map(|step| &step.work);
         let to_output = done.checked_add(1) == Some(steps.len())
-            && matches!(last, Some(Work::Int8(Int8::Flip)));
+            && steps.get(done).and_then(copies) == Some(kind);
         Some(Chain {
+            kind,
             steps: done.checked_add(usize::from(to_output))?,
             to_output,
             layers: at,
@@ -82,14 +158,12 @@ impl Chain {
 
     /// Writes the layers down.
     pub(super) fn pack(&self, steps: &[Step], dst: &mut [u8]) -> Option<()> {
-        let layers = layers(steps).take(self.count);
+        let layers = layers(self.kind, steps).take(self.count);
         let places = dst
             .get_mut(self.layers..)?
-            .chunks_exact_mut(ChainLayer::BYTES);
+            .chunks_exact_mut(self.kind.layer_bytes());
         for ((layer, _), place) in layers.zip(places) {
-            for (to, field) in place.chunks_exact_mut(ELEMENT_BYTES).zip(layer.fields()) {
-                fixed::store(to, field);
-            }
+            layer.store(place);
         }
         Some(())
     }
@@ -109,7 +183,7 @@ impl Chain {
             return None;
         }
         let (tensors, temp) = scratch.split_at_mut_checked(self.temp)?;
-        let bytes = self.count.wrapping_mul(ChainLayer::BYTES);
+        let bytes = self.count.wrapping_mul(self.kind.layer_bytes());
         let layers = weights.get(self.layers..)?.get(..bytes)?;
         let y = if self.to_output {
             output
@@ -122,15 +196,25 @@ impl Chain {
         };
         let place = steps.len();
         kernels.begin(place);
-        let done = kernels.chain_i8(codes::Chain {
-            layers,
-            weights,
-            x: input,
-            y,
-            flip: self.to_output,
-            temp,
-            width: self.width,
-        });
+        let done = match self.kind {
+            Kind::Codes => kernels.chain_i8(codes::Chain {
+                layers,
+                weights,
+                x: input,
+                y,
+                flip: self.to_output,
+                temp,
+                width: self.width,
+            }),
+            Kind::Numbers => kernels.chain_f32(float::Chain {
+                layers,
+                weights,
+                x: input,
+                y,
+                temp,
+                width: self.width,
+            }),
+        };
         if !done {
             return None;
         }
@@ -139,23 +223,41 @@ impl Chain {
     }
 }
 
+/// What a network computes with whose input or output the step copies; `None` if it does not.
+fn copies(step: &Step) -> Option<Kind> {
+    match &step.work {
+        Work::Int8(Int8::Flip) => Some(Kind::Codes),
+        Work::Float(Float::Copy) => Some(Kind::Numbers),
+        _ => None,
+    }
+}
+
 /// The layers of the longest chain at the beginning: dense layers of one position, each of which reads
 /// what the step before it writes, which nothing else reads; and how many steps are done then.
-fn layers(steps: &[Step]) -> impl Iterator<Item = (ChainLayer, usize)> + Clone + '_ {
+fn layers(kind: Kind, steps: &[Step]) -> impl Iterator<Item = (Layer, usize)> + Clone + '_ {
     let mut done = 1usize;
     core::iter::from_fn(move || {
         let step = follower(steps, done)?;
-        let Work::Int8(Int8::Products(products)) = &step.work else {
-            return None;
+        let mut layer = match (&step.work, kind) {
+            (Work::Int8(Int8::Products(products)), Kind::Codes) => {
+                Layer::Codes(products.chain_layer()?)
+            }
+            (Work::Float(Float::Products(products)), Kind::Numbers) => {
+                Layer::Numbers(products.chain_layer()?)
+            }
+            _ => return None,
         };
         // A window may leave out what is at the end of an image.
-        let mut layer = products
-            .chain_layer()
-            .filter(|layer| layer.k == step.inputs)?;
+        if layer.sizes().0 != step.inputs {
+            return None;
+        }
         done = done.checked_add(1)?;
-        if let Some(Work::Int8(Int8::Lut(part))) = follower(steps, done).map(|step| &step.work) {
-            layer.table = u32::try_from(part.at).ok()?;
-            done = done.checked_add(1)?;
+        if let Layer::Codes(layer) = &mut layer {
+            if let Some(Work::Int8(Int8::Lut(part))) = follower(steps, done).map(|step| &step.work)
+            {
+                layer.table = u32::try_from(part.at).ok()?;
+                done = done.checked_add(1)?;
+            }
         }
         Some((layer, done))
     })

@@ -11,7 +11,7 @@ mod recurrent;
 
 use crate::error::Error;
 use crate::fixed::ELEMENT_BYTES;
-use crate::float::{self, Act, Function, Operator};
+use crate::float::{self, Act, ChainLayer, Function, Operator};
 use crate::int8::{LANES, SLACK};
 use crate::nnm::{last_dim, Model, Op, OpKind, Tensor, TensorKind, Window};
 
@@ -332,6 +332,24 @@ impl Products {
         })
     }
 
+    /// What a chain of layers needs, of a dense layer of one position.
+    pub(super) fn chain_layer(&self) -> Option<ChainLayer> {
+        if !self.patches.is_single() {
+            return None;
+        }
+        let Patches { n, k, .. } = self.patches;
+        Some(ChainLayer {
+            k: u32::try_from(k).ok()?,
+            n: u32::try_from(n).ok()?,
+            w: u32::try_from(self.weights.at).ok()?,
+            bias: u32::try_from(self.bias.at).ok()?,
+            by_row: float::by_row(n, k).into(),
+            function: self.act.function.code(),
+            slope: self.act.slope,
+            reserved: 0,
+        })
+    }
+
     fn pack(&self, w: &[u8], bias: &[u8], dst: &mut [u8]) -> Option<()> {
         let Patches { n, k, segments, .. } = self.patches;
         let out = self.weights.of_mut(dst)?;
@@ -402,7 +420,7 @@ impl Products {
                     k,
                     offsets,
                     w: slice_from(weights, row.saturating_mul(row_bytes)),
-                    by_row: float::by_row(self.patches.n),
+                    by_row: float::by_row(self.patches.n, segments.saturating_mul(k)),
                     bias,
                     act: self.act,
                 })

@@ -2,7 +2,7 @@
 
 //! The sizes of operations, and what is counted at which place of a plan.
 
-use crate::nnm::{last_dim, DType, Model, Op, OpKind, Window};
+use crate::nnm::{last_dim, Model, Op, OpKind, Window};
 use crate::profile::{self, Dims, Key, Site};
 
 use super::{Plan, Step};
@@ -81,13 +81,14 @@ impl Plan {
         }
         let steps = steps.get(..self.chain_steps())?;
         let dense = || steps.iter().filter(|step| step.kind == OpKind::Dense);
+        let first = dense().next()?;
         let mut dims = Dims::NONE;
-        dims.push(dense().next()?.inputs);
+        dims.push(first.inputs);
         dense().for_each(|step| dims.push(step.outputs));
         let key = Key {
             network,
             op: profile::Op::Chain,
-            dtype: DType::I8,
+            dtype: first.dtype,
             dims,
         };
         let sum = |of: fn(&Step) -> u64| dense().map(of).fold(0, u64::saturating_add);

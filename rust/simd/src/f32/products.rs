@@ -4,7 +4,7 @@
 
 use super::{bytes, has, Layer, WORD};
 use crate::f32_args as args;
-use neural_core::float::{Depthwise, Gemm, FEW};
+use neural_core::float::{Chain, ChainLayer, Depthwise, Function, Gemm, FEW};
 use neural_core::int8::{LANES, SLACK};
 
 const _: () = assert!(FEW == args::FEW);
@@ -62,6 +62,56 @@ impl Layer for Gemm<'_> {
             bias: self.bias.as_ptr(),
             act: self.act.function.code(),
             slope: self.act.slope,
+        })
+    }
+}
+
+impl Layer for Chain<'_> {
+    type Args = args::ChainF32;
+
+    #[inline]
+    fn check(&mut self) -> Option<Self::Args> {
+        // CAST: to wider types.
+        let size = |n: u32| n as usize;
+        let room = self.width.checked_sub(SLACK)?;
+        if self.temp.len() / 2 < self.width || self.x.len() % WORD != 0 {
+            return None;
+        }
+        let weights = self.weights.len();
+        let (mut read, mut count) = (self.x.len() / WORD, 0usize);
+        for layer in self.layers.chunks_exact(ChainLayer::BYTES) {
+            let layer = ChainLayer::read(layer)?;
+            let (k, n) = (size(layer.k), size(layer.n));
+            let lanes = n.checked_next_multiple_of(LANES)?;
+            let few = layer.by_row == 1;
+            let rows = if few { n } else { lanes };
+            let packed = bytes(k.checked_mul(rows)?)?;
+            let inside = size(layer.w).checked_add(packed)? <= weights
+                && size(layer.bias).checked_add(bytes(lanes)?)? <= weights;
+            let widest = k.max(n).checked_next_multiple_of(LANES)?;
+            if k != read
+                || n == 0
+                || (few && n > FEW)
+                || bytes(widest)? > room
+                || !inside
+                || Function::from_code(layer.function).is_none()
+            {
+                return None;
+            }
+            read = n;
+            count = count.checked_add(1)?;
+        }
+        if count == 0 || bytes(read)? != self.y.len() {
+            return None;
+        }
+        let (low, high) = self.temp.split_at_mut(self.width);
+        Some(args::ChainF32 {
+            x: self.x.as_ptr(),
+            y: self.y.as_mut_ptr(),
+            buffers: [low.as_mut_ptr(), high.as_mut_ptr()],
+            weights: self.weights.as_ptr(),
+            layers: self.layers.as_ptr(),
+            count,
         })
     }
 }

@@ -5,7 +5,7 @@
 //! A vector runs along a row, so that no lane is left to rows that are not there; the lanes are added
 //! at the end. Eight sums run side by side, several for a row if there are fewer rows.
 
-use super::f32_gemm::Sums;
+use super::f32_gemm::{One, Sums};
 use super::f32_map::Map;
 use super::f32_vector::Vector;
 use crate::f32_args::GemmF32;
@@ -14,16 +14,16 @@ use core::arch::x86_64::__m256;
 /// Sums of one position with up to `N` rows, `SPLIT` for each; `N * SPLIT` is 8.
 #[inline(always)]
 unsafe fn position<V: Vector, const N: usize, const SPLIT: usize>(
-    a: &GemmF32,
+    (w, n): (*const f32, usize),
     g: &Sums,
     x: *const f32,
 ) -> __m256 {
     // SAFETY: the caller has the CPU features, and the position exists.
     unsafe {
-        let mut w = [a.w.cast::<f32>(); N];
+        let mut w = [w; N];
         for (r, w) in w.iter_mut().enumerate() {
             // Rows that are not there are the last one.
-            *w = w.add(r.min(a.n - 1) * g.k * g.segments);
+            *w = w.add(r.min(n - 1) * g.k * g.segments);
         }
         let mut sum = [V::zero(); 8];
         for s in 0..g.segments {
@@ -70,6 +70,20 @@ unsafe fn position<V: Vector, const N: usize, const SPLIT: usize>(
     }
 }
 
+/// The sums of one position with all rows.
+#[inline(always)]
+unsafe fn rows<V: Map>((w, n): (*const f32, usize), g: &Sums, x: *const f32) -> __m256 {
+    // SAFETY: as in `position`.
+    unsafe {
+        match n {
+            1 => position::<V, 1, 8>((w, n), g, x),
+            2 => position::<V, 2, 4>((w, n), g, x),
+            3 | 4 => position::<V, 4, 2>((w, n), g, x),
+            _ => position::<V, 8, 1>((w, n), g, x),
+        }
+    }
+}
+
 /// All positions.
 #[inline(always)]
 pub(super) unsafe fn all<V: Map>(a: &GemmF32, g: &Sums) {
@@ -82,18 +96,33 @@ pub(super) unsafe fn all<V: Map>(a: &GemmF32, g: &Sums) {
             for column in 0..a.m {
                 let x = a.x.add(line * a.x_outer + column * a.x_row).cast();
                 let y = a.y.add(line * a.y_outer + column * a.y_row).cast();
-                let sums = match a.n {
-                    1 => position::<V, 1, 8>(a, g, x),
-                    2 => position::<V, 2, 4>(a, g, x),
-                    3 | 4 => position::<V, 4, 2>(a, g, x),
-                    _ => position::<V, 8, 1>(a, g, x),
-                };
+                let sums = rows::<V>((a.w.cast(), a.n), g, x);
                 let v = high.min(low.max(sums.add(bias)));
                 v.store_mask(y, used);
                 if g.late() {
                     V::map(g.act, g.slope, y, y, a.n);
                 }
             }
+        }
+    }
+}
+
+/// A layer of a chain.
+#[inline(always)]
+pub(super) unsafe fn one<V: Map>(l: &One, g: &Sums) {
+    // SAFETY: the caller has the CPU features, and has checked the arguments.
+    unsafe {
+        let bias = <__m256 as Vector>::load(l.bias);
+        let (low, high) = g.limits::<__m256>();
+        let sums = rows::<V>((l.w, l.n), g, l.x);
+        let v = high.min(low.max(sums.add(bias)));
+        if l.room >= __m256::LANES {
+            v.store(l.y);
+        } else {
+            v.store_mask(l.y, <__m256 as Vector>::head(l.n));
+        }
+        if g.late() {
+            V::map(g.act, g.slope, l.y, l.y, l.room.min(__m256::LANES));
         }
     }
 }

@@ -12,6 +12,7 @@
 
 use super::f32_few as few;
 use super::f32_map::Map;
+use super::f32_math as math;
 use super::f32_product::Product;
 use super::f32_vector::Vector;
 use crate::f32_args::{op, GemmF32};
@@ -28,9 +29,21 @@ const ROWS: usize = 8;
 pub(super) struct Sums {
     pub(super) k: usize,
     pub(super) segments: usize,
-    offsets: *const u32,
+    pub(super) offsets: *const u32,
     pub(super) act: u32,
     pub(super) slope: u32,
+}
+
+/// One position.
+#[derive(Clone, Copy)]
+pub(super) struct One {
+    pub(super) x: *const f32,
+    pub(super) y: *mut f32,
+    pub(super) n: usize,
+    /// Elements that may be written: `n`, or as many as vectors have that hold them.
+    pub(super) room: usize,
+    pub(super) w: *const f32,
+    pub(super) bias: *const f32,
 }
 
 /// Columns of a panel that a tile computes.
@@ -43,6 +56,8 @@ pub(super) struct Columns {
     bias: *const f32,
     /// Columns that exist in `y`.
     used: usize,
+    /// What becomes of the sums of 16 rows while they are in registers.
+    now: u32,
 }
 
 impl Sums {
@@ -156,6 +171,20 @@ pub(super) trait Tiles: Product {
         y: &[*mut f32; ROWS],
         c: Columns,
     );
+
+    /// One position.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the CPU features, and has checked the arguments.
+    unsafe fn one(l: &One, g: &Sums);
+
+    /// One position, few rows.
+    ///
+    /// # Safety
+    ///
+    /// As [`one`](Tiles::one).
+    unsafe fn few(l: &One, g: &Sums);
 }
 
 macro_rules! tiles {
@@ -204,6 +233,20 @@ macro_rules! tiles {
                     $($nv => unsafe { $name::<$nv>(rows, g, x, y, c) },)*
                     _ => {}
                 }
+            }
+
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            unsafe fn one(l: &One, g: &Sums) {
+                // SAFETY: as the caller says.
+                unsafe { one::<$V>(l, g) }
+            }
+
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            unsafe fn few(l: &One, g: &Sums) {
+                // SAFETY: as the caller says.
+                unsafe { few::one::<$V>(l, g) }
             }
         }
     };
@@ -258,6 +301,7 @@ unsafe fn many<V: Tiles>(a: &GemmF32, g: &Sums, positions: usize) {
                     step: rows,
                     bias: a.bias.cast::<f32>().add(first + at),
                     used: a.n - first - at,
+                    now: op::NONE,
                 };
                 let most = height(V::LANES, nv);
                 let (mut line, mut column) = (0, 0);
@@ -370,15 +414,16 @@ unsafe fn narrow<V: Map, const NV: usize, const SPLIT: usize>(
                 x = x.add(SPLIT);
                 left -= SPLIT;
             }
-            while left > 0 {
-                let a = V::splat(x.read_unaligned());
-                unroll!(J < NV, {
-                    sum[0][J] = a.fma(V::load(w.add(J * V::LANES)), sum[0][J]);
-                });
-                w = w.add(c.step);
-                x = x.add(1);
-                left -= 1;
-            }
+            unroll!(S < SPLIT, {
+                if S < left {
+                    let a = V::splat(x.add(S).read_unaligned());
+                    unroll!(J < NV, {
+                        let b = V::load(w.add(S * c.step + J * V::LANES));
+                        sum[S][J] = a.fma(b, sum[S][J]);
+                    });
+                }
+            });
+            w = w.add(left * c.step);
         }
         unroll!(J < NV, {
             // A tree: the sums next to each other first.
@@ -396,6 +441,21 @@ unsafe fn narrow<V: Map, const NV: usize, const SPLIT: usize>(
                 sum[0][J] = sum[0][J].add(sum[4][J]);
             }
         });
+        if NV * V::LANES == 16 {
+            match c.now {
+                op::SIGMOID => {
+                    unroll!(J < NV, {
+                        sum[0][J] = math::sigmoid(sum[0][J]);
+                    });
+                }
+                op::TANH => {
+                    unroll!(J < NV, {
+                        sum[0][J] = math::tanh(sum[0][J]);
+                    });
+                }
+                _ => {}
+            }
+        }
         finish(g, &sum[0], y, c.used.min(NV * V::LANES));
     }
 }
@@ -417,24 +477,34 @@ unsafe fn finish<V: Map>(g: &Sums, sum: &[V; 8], y: *mut f32, used: usize) {
     }
 }
 
+/// The function that is applied to sums while they are in registers: one that small networks have; in
+/// larger ones it would be a small part.
+#[inline(always)]
+const fn early(g: &Sums, n: usize) -> u32 {
+    match g.act {
+        op::SIGMOID | op::TANH if n <= 16 => g.act,
+        _ => op::NONE,
+    }
+}
+
 /// One position.
 #[inline(always)]
-unsafe fn one<V: Tiles>(a: &GemmF32, g: &Sums) {
+unsafe fn one<V: Map>(l: &One, g: &Sums) {
     // SAFETY: the caller has the CPU features, and has checked the arguments.
     unsafe {
-        let x: *const f32 = a.x.cast();
-        let y: *mut f32 = a.y.cast();
+        let now = early(g, l.n);
         let mut first = 0;
-        while first < a.n {
-            let left = a.n - first;
+        while first < l.n {
+            let left = l.n - first;
             let rows = panel_rows(left);
             let c = Columns {
-                w: a.w.cast::<f32>().add(first * a.k * a.segments),
+                w: l.w.add(first * g.k * g.segments),
                 step: rows,
-                bias: a.bias.cast::<f32>().add(first),
-                used: left,
+                bias: l.bias.add(first),
+                used: l.room - first,
+                now,
             };
-            let y = y.add(first);
+            let (x, y) = (l.x, l.y.add(first));
             first += rows;
             if V::LANES == 8 {
                 match rows {
@@ -455,8 +525,8 @@ unsafe fn one<V: Tiles>(a: &GemmF32, g: &Sums) {
                 }
             }
         }
-        if g.late() {
-            V::map(g.act, g.slope, y, y, a.n);
+        if g.late() && now == op::NONE {
+            V::map(g.act, g.slope, l.y, l.y, l.room);
         }
     }
 }
@@ -475,7 +545,15 @@ leaf! {
         if a.by_row == 1 {
             few::all::<V>(&a, &g);
         } else if positions == 1 {
-            one::<V>(&a, &g);
+            let l = One {
+                x: a.x.cast(),
+                y: a.y.cast(),
+                n: a.n,
+                room: a.n,
+                w: a.w.cast(),
+                bias: a.bias.cast(),
+            };
+            V::one(&l, &g);
         } else {
             many::<V>(&a, &g, positions);
         }

@@ -47,6 +47,7 @@ macro_rules! numbers {
 
 numbers! {
     gemm_f32(Gemm);
+    chain_f32(Chain);
     depthwise_f32(Depthwise);
     pool_f32(Pool);
     binary_f32(Binary);

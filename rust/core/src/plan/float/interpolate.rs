@@ -69,7 +69,7 @@ impl Products {
 
 /// Where a weight of a matrix of `n` rows and `k` columns lies, see [`float::Gemm`].
 fn place_of(n: usize, k: usize, row: usize, column: usize) -> Option<usize> {
-    let element = if float::by_row(n) {
+    let element = if float::by_row(n, k) {
         row.checked_mul(k)?.checked_add(column)?
     } else {
         let within = row.checked_rem(PANEL)?;

@@ -99,7 +99,7 @@ impl Matrix {
                 k,
                 offsets,
                 w: super::slice_from(weights, piece.row.saturating_mul(row_bytes)),
-                by_row: float::by_row(self.patches.n),
+                by_row: float::by_row(self.patches.n, k),
                 bias,
                 act: NO_ACT,
             }))
