@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use neural_jit::{check, emit, Descriptor, Exit, Facts, Isa, LAYERS};
+use neural_jit::{check, emit, Descriptor, Exit, Facts, GemmF32, Isa, Limit, LAYERS};
 
 /// Layers that fit each other, with numbers that are mostly in their ranges.
 fn layers(data: &[u8]) -> Vec<u8> {
@@ -46,10 +46,26 @@ fuzz_target!(|data: &[u8]| {
         facts.left = second >> (i % 7) & 1 != 0;
         facts.narrow = second >> (i % 5) & 2 != 0;
     }
-    let descriptor = Descriptor::ChainI8 {
-        layers,
-        facts,
-        flip: first & 8 != 0,
+    let word = |i: usize| {
+        let bytes = rest.get(4 * i..4 * i + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) >> (second & 31))
+    };
+    let descriptor = match [0, 1, 2, 3, 4].map(word) {
+        [Some(positions), Some(n), Some(k), Some(x_row), Some(y_row)] if first & 32 != 0 => {
+            Descriptor::GemmF32(GemmF32 {
+                positions,
+                n,
+                k,
+                x_row,
+                y_row,
+                limit: [Limit::None, Limit::Zero, Limit::ZeroToSix][usize::from(first >> 6) % 3],
+            })
+        }
+        _ => Descriptor::ChainI8 {
+            layers,
+            facts,
+            flip: first & 8 != 0,
+        },
     };
     let _ = descriptor.key();
     let _ = descriptor.name(&mut String::new());

@@ -15,14 +15,16 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use common::{runs, ChainArgs, Code, Kind, Network, Random};
-use neural_jit::{check, emit, Exit, Isa};
-use neural_simd as _;
+use neural_jit::{check, emit, Descriptor, Exit, GemmF32, Isa, Limit};
+use neural_simd::f32_args;
 
 extern "C" {
     fn neural_chain_i8_avx2(args: *const ChainArgs);
     fn neural_chain_i8_avxvnni(args: *const ChainArgs);
     fn neural_chain_i8_avx512(args: *const ChainArgs);
     fn neural_chain_i8_avx512vnni(args: *const ChainArgs);
+    fn neural_gemm_f32_avx2(args: *const f32_args::GemmF32);
+    fn neural_gemm_f32_avx512(args: *const f32_args::GemmF32);
 }
 
 type Function = unsafe extern "C" fn(*const ChainArgs);
@@ -114,21 +116,11 @@ fn chain(sizes: &[usize], tables: bool, isa: Isa, time: Duration, peak: Option<f
     let network = Network::random(&mut random, sizes, Kind::Usual, tables);
     let mut buffer = vec![0; 1 << 20];
     let descriptor = network.descriptor();
-    let Ok(len) = emit(&descriptor, isa, Exit::Ret, &mut buffer) else {
-        println!("{sizes:?} {isa:?}: no code");
+    let Some((code, emission, len)) = load(&descriptor, isa, &mut buffer) else {
         return;
     };
-    let mut emission = f64::MAX;
-    for _ in 0..50 {
-        let start = Instant::now();
-        let len = emit(&descriptor, isa, Exit::Ret, &mut buffer).unwrap();
-        assert!(check(&buffer[..len], Exit::Ret).is_ok());
-        emission = emission.min(start.elapsed().as_nanos() as f64);
-    }
-    let mut page = Code::new(1 << 20);
-    let place = page.load(&buffer[..len]);
     // SAFETY: code for these arguments.
-    let jit: Function = unsafe { std::mem::transmute(place) };
+    let jit: Function = unsafe { std::mem::transmute(code.1) };
     let leaf = intrinsics(isa);
     let mut x = vec![0u8; sizes[0]];
     random.fill(&mut x);
@@ -160,17 +152,138 @@ fn chain(sizes: &[usize], tables: bool, isa: Isa, time: Duration, peak: Option<f
         ],
         time,
     );
-    let (leaf, jit, scalar) = (times[0], times[1], times[2]);
     let macs: usize = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
     let names: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    let name = names.join("-") + if tables { " tables" } else { "" };
     let bound = peak.map(|peak| macs as f64 / peak);
+    line(&name, isa, &times, bound, len, emission);
+}
+
+/// A matrix product: positions, inputs, outputs.
+fn gemm([m, k, n]: [usize; 3], isa: Isa, time: Duration, peak: Option<f64>) {
+    let descriptor = Descriptor::GemmF32(GemmF32 {
+        positions: m as u32,
+        n: n as u32,
+        k: k as u32,
+        x_row: 4 * k as u32,
+        y_row: 4 * n as u32,
+        limit: Limit::None,
+    });
+    let mut buffer = vec![0; 1 << 20];
+    let rows = n.next_multiple_of(16);
+    let (x, w, bias) = (
+        Lines::new(m * k + 16),
+        Lines::new(rows * k),
+        Lines::new(rows),
+    );
+    let mut y = Lines::new(m * n);
+    let args = f32_args::GemmF32 {
+        x: x.bytes(),
+        x_row: 4 * k,
+        x_outer: 0,
+        y: y.bytes_mut(),
+        y_row: 4 * n,
+        y_outer: 0,
+        m,
+        outer: 1,
+        n,
+        k,
+        segments: 1,
+        offsets: [0u8; 4].as_ptr(),
+        w: w.bytes(),
+        by_row: 0,
+        bias: bias.bytes(),
+        act: 0,
+        slope: 0,
+    };
+    let Some((code, emission, len)) = load(&descriptor, isa, &mut buffer) else {
+        return;
+    };
+    // SAFETY: code for these arguments.
+    let jit: extern "C" fn(*const f32_args::GemmF32) = unsafe { std::mem::transmute(code.1) };
+    let leaf = match isa {
+        Isa::Avx2 | Isa::AvxVnni => neural_gemm_f32_avx2,
+        Isa::Avx512 | Isa::Avx512Vnni => neural_gemm_f32_avx512,
+    };
+    let mut scalar = vec![0f32; m * n];
+    let times = paired(
+        &mut [
+            // SAFETY: the operands have what the arguments say.
+            &mut || unsafe { leaf(black_box(&args)) },
+            &mut || jit(black_box(&args)),
+            &mut || {
+                for (y, x) in scalar.chunks_exact_mut(n).zip(x.0.chunks_exact(k)) {
+                    for (y, w) in y.iter_mut().zip(w.0.chunks_exact(k)) {
+                        *y = x.iter().zip(w).fold(0.0, |sum, (x, w)| sum + x * w);
+                    }
+                }
+                black_box(&mut scalar);
+            },
+        ],
+        time,
+    );
+    // A quarter of what there is of bytes.
+    let bound = peak.map(|peak| 4.0 * (m * k * n) as f64 / peak);
+    line(
+        &format!("gemm {m}x{k}x{n}"),
+        isa,
+        &times,
+        bound,
+        len,
+        emission,
+    );
+}
+
+/// Numbers at the beginning of a line of memory.
+struct Lines(Vec<f32>, usize);
+
+impl Lines {
+    fn new(n: usize) -> Self {
+        let mut random = Random(n as u64);
+        let numbers: Vec<f32> = (0..n + 16)
+            .map(|_| random.below(1 << 16) as f32 / 65536.0 - 0.5)
+            .collect();
+        let start = numbers.as_ptr().align_offset(64);
+        Lines(numbers, start)
+    }
+
+    fn bytes(&self) -> *const u8 {
+        self.0[self.1..].as_ptr().cast()
+    }
+
+    fn bytes_mut(&mut self) -> *mut u8 {
+        self.0[self.1..].as_mut_ptr().cast()
+    }
+}
+
+/// Code in a page, its address, what emission and check took, and its length.
+fn load(
+    descriptor: &Descriptor<'_>,
+    isa: Isa,
+    buffer: &mut [u8],
+) -> Option<((Code, *const u8), f64, usize)> {
+    let len = emit(descriptor, isa, Exit::Ret, buffer).ok()?;
+    let mut emission = f64::MAX;
+    for _ in 0..50 {
+        let start = Instant::now();
+        let len = emit(descriptor, isa, Exit::Ret, buffer).ok()?;
+        assert!(check(&buffer[..len], Exit::Ret).is_ok());
+        emission = emission.min(start.elapsed().as_nanos() as f64);
+    }
+    let mut page = Code::new(1 << 20);
+    let place = page.load(&buffer[..len]);
+    Some(((page, place), emission, len))
+}
+
+/// A line of the table; times of vector code, generated code and scalar code.
+fn line(name: &str, isa: Isa, times: &[f64], bound: Option<f64>, len: usize, emission: f64) {
+    let (leaf, jit, scalar) = (times[0], times[1], times[2]);
+    let bound = bound.unwrap_or(f64::NAN);
     println!(
-        "{:<24} {:<10} {scalar:>9.0} {leaf:>9.1} {jit:>9.1} {:>6.2} {:>8.1} {:>5.0}% {len:>6} {:>8.1} {:>8.0}",
-        names.join("-") + if tables { " tables" } else { "" },
+        "{name:<24} {:<10} {scalar:>9.0} {leaf:>9.1} {jit:>9.1} {:>6.2} {bound:>8.1} {:>5.0}% {len:>6} {:>8.1} {:>8.0}",
         format!("{isa:?}"),
         leaf / jit,
-        bound.unwrap_or(f64::NAN),
-        bound.unwrap_or(f64::NAN) / jit * 100.0,
+        bound / jit * 100.0,
         emission / 1000.0,
         emission / (leaf - jit).max(0.0),
     );
@@ -222,6 +335,19 @@ fn main() {
             let name = format!("{sizes:?} {isa:?}");
             if runs(isa) && name.contains(&word) {
                 chain(sizes, tables, isa, time, peak);
+            }
+        }
+        // Numbers of single precision have no instructions of their own there.
+        let single = matches!(isa, Isa::Avx2 | Isa::Avx512) && runs(isa);
+        for sizes in [
+            [1, 128, 64],
+            [1, 64, 128],
+            [1, 192, 512],
+            [8, 64, 64],
+            [64, 64, 64],
+        ] {
+            if single && format!("gemm {sizes:?} {isa:?}").contains(&word) {
+                gemm(sizes, isa, time, peak);
             }
         }
     }

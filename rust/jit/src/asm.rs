@@ -137,7 +137,6 @@ pub(crate) struct Asm<'a> {
 
 /// A place in the code that can be jumped to.
 #[derive(Clone, Copy, Debug)]
-#[allow(dead_code)] // Chains have no loops.
 pub(crate) struct Label(usize);
 
 /// Bytes of the jump to the thunk.
@@ -260,7 +259,6 @@ impl<'a> Asm<'a> {
     }
 
     /// `dst += n`, 64 bits.
-    #[allow(dead_code)] // Chains have no loops.
     pub(crate) fn add(&mut self, dst: Gpr, n: i32) {
         let r = dst.number();
         self.bytes(&[0x48 | (r >> 3), 0x81, 0xc0 | (r & 7)]);
@@ -268,13 +266,11 @@ impl<'a> Asm<'a> {
     }
 
     /// The place where code goes on.
-    #[allow(dead_code)] // Chains have no loops.
     pub(crate) fn label(&self) -> Label {
         Label(self.len)
     }
 
     /// `counter -= 1`, and back if it is not 0. Nothing else writes the counter on the way.
-    #[allow(dead_code)] // Chains have no loops.
     pub(crate) fn again(&mut self, counter: Gpr, to: Label) {
         let r = counter.number();
         self.bytes(&[0x40 | (r >> 3), 0x83, 0xe8 | (r & 7), 1, 0x0f, 0x85]);

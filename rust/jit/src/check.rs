@@ -39,7 +39,7 @@ enum What {
 }
 
 /// Registers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Set(u16);
 
 impl Set {
@@ -67,18 +67,10 @@ pub fn check(code: &[u8], exit: Exit) -> Result<(), CheckError> {
     }
     let body = code.get(..end).unwrap_or_default();
     let mut at = START;
-    let mut addresses = Set(0);
+    let mut state = State::default();
     while at < body.len() {
         let (what, next) = decode(body, at).ok_or(CheckError { at })?;
-        let allowed = match what {
-            What::Again { counter, target } => {
-                !addresses.has(counter) && loop_is_sound(body, at, counter, target, addresses)
-            }
-            _ => true,
-        };
-        addresses = step(addresses, what)
-            .filter(|_| allowed)
-            .ok_or(CheckError { at })?;
+        state.step(what, next).ok_or(CheckError { at })?;
         at = next;
     }
     Ok(())
@@ -109,63 +101,85 @@ fn end(code: &[u8], exit: Exit) -> Option<usize> {
     Some(rest.strip_suffix(&CLEAR)?.len())
 }
 
-/// The registers that hold addresses behind an instruction; `None` if it must not stand there.
-fn step(addresses: Set, what: What) -> Option<Set> {
-    let with = |dst: Gpr| (dst != Gpr::Rdi).then_some(Set(addresses.0 | Set::bit(dst)));
-    match what {
-        What::Pointer { dst } => with(dst),
-        What::Address { dst, base } => with(dst).filter(|_| addresses.has(base)),
-        What::Step { dst } => addresses.has(dst).then_some(addresses),
-        What::Set { dst, .. } => (dst != Gpr::Rdi).then_some(Set(addresses.0 & !Set::bit(dst))),
-        What::Again { .. } => Some(addresses),
-        What::Vector { base } => {
-            let may = base.is_none_or(|base| addresses.has(base));
-            may.then_some(addresses)
-        }
-    }
+/// What is known behind an instruction.
+#[derive(Default)]
+struct State {
+    /// Registers that hold addresses.
+    addresses: Set,
+    /// The loops that counters can close, by the numbers of these.
+    loops: [Option<Loop>; 16],
 }
 
-/// Whether a jump from `at` makes a loop that ends, and in which registers hold what they held before.
-fn loop_is_sound(body: &[u8], at: usize, counter: Gpr, target: usize, now: Set) -> bool {
-    let mut from = START;
-    let mut addresses = Set(0);
-    let mut before = None;
-    let mut entered = false;
-    while from < at {
-        if from == target {
-            let set = matches!(before, Some(What::Set { dst, zero: false }) if dst == counter);
-            // What holds an address at the beginning must hold one when it begins again.
-            if !set || addresses.0 & !now.0 != 0 {
-                return false;
+/// A place behind the one where a counter was set.
+#[derive(Clone, Copy)]
+struct Loop {
+    /// Where it is.
+    start: usize,
+    /// Registers that held addresses there.
+    addresses: Set,
+}
+
+impl State {
+    /// Goes behind an instruction, which ends at `next`; `None` if it must not stand there.
+    fn step(&mut self, what: What, next: usize) -> Option<()> {
+        match what {
+            What::Pointer { dst } => self.write(dst, true)?,
+            What::Address { dst, base } => {
+                self.read(base)?;
+                self.write(dst, true)?;
             }
-            entered = true;
-        }
-        let Some((what, next)) = decode(body, from) else {
-            return false;
-        };
-        if entered {
-            let inside = match what {
-                What::Again {
-                    counter: other,
-                    target: inner,
-                } => other != counter && inner > target,
-                What::Pointer { dst } | What::Address { dst, .. } | What::Set { dst, .. } => {
-                    dst != counter
+            What::Step { dst } => self.read(dst)?,
+            What::Set { dst, zero } => {
+                self.write(dst, false)?;
+                if !zero {
+                    *self.closed_by(dst)? = Some(Loop {
+                        start: next,
+                        addresses: self.addresses,
+                    });
                 }
-                What::Step { .. } | What::Vector { .. } => true,
-            };
-            if !inside {
-                return false;
+            }
+            What::Again { counter, target } => {
+                let closed = self.closed_by(counter)?.take()?;
+                // What holds an address at the beginning must hold one when it begins again.
+                let lost = closed.addresses.0 & !self.addresses.0;
+                if closed.start != target || lost != 0 {
+                    return None;
+                }
+                // A loop that started inside must not go on outside.
+                for other in &mut self.loops {
+                    *other = other.filter(|other| other.start < target);
+                }
+            }
+            What::Vector { base } => {
+                if let Some(base) = base {
+                    self.read(base)?;
+                }
             }
         }
-        let Some(then) = step(addresses, what) else {
-            return false;
-        };
-        addresses = then;
-        before = Some(what);
-        from = next;
+        Some(())
     }
-    entered
+
+    /// An address is read from a register.
+    fn read(&self, register: Gpr) -> Option<()> {
+        self.addresses.has(register).then_some(())
+    }
+
+    /// A register is written: with an address, or with a number. The arguments stay where they are.
+    fn write(&mut self, register: Gpr, address: bool) -> Option<()> {
+        let bit = Set::bit(register);
+        self.addresses.0 = match address {
+            true => self.addresses.0 | bit,
+            false => self.addresses.0 & !bit,
+        };
+        *self.closed_by(register)? = None;
+        (register != Gpr::Rdi).then_some(())
+    }
+
+    /// The loop that a counter can close.
+    fn closed_by(&mut self, counter: Gpr) -> Option<&mut Option<Loop>> {
+        // CAST: the number of the register.
+        self.loops.get_mut(counter as usize)
+    }
 }
 
 /// What is left of an instruction.
@@ -371,10 +385,9 @@ fn evex(bytes: &mut Bytes<'_>) -> Option<What> {
 
 /// The form that opcode, prefix and number in the opcode belong to.
 fn form(prefix: &Prefix, opcode: u8, number: u8) -> Option<&'static Form> {
-    forms::ALL.iter().find(|form| {
+    forms::with_opcode(opcode).find(|form| {
         let w = if prefix.evex { form.evex } else { form.vex };
-        form.opcode == opcode
-            && form.map == prefix.map
+        form.map == prefix.map
             && form.prefix == prefix.prefix
             && w == Some(prefix.w)
             && !matches!(form.shape, Shape::Shift(n) if n != number)

@@ -31,6 +31,36 @@ pub enum Descriptor<'a> {
         /// Whether the output gets codes; else biased codes.
         flip: bool,
     },
+    /// A matrix product of single precision with packed weights: `neural_gemm_f32_*`.
+    GemmF32(GemmF32),
+}
+
+/// A matrix product of single precision: one segment, which starts at 0; weights in panels.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GemmF32 {
+    /// Positions, the lines of which follow each other as the positions in a line do.
+    pub positions: u32,
+    /// Outputs of a position.
+    pub n: u32,
+    /// Elements of a position.
+    pub k: u32,
+    /// Bytes between positions of the input.
+    pub x_row: u32,
+    /// Bytes between positions of the output.
+    pub y_row: u32,
+    /// What becomes of sums.
+    pub limit: Limit,
+}
+
+/// Limits of results.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Limit {
+    /// None.
+    None,
+    /// At least 0.
+    Zero,
+    /// 0 to 6.
+    ZeroToSix,
 }
 
 impl<'a> Descriptor<'a> {
@@ -62,45 +92,65 @@ impl<'a> Descriptor<'a> {
 
     /// A number that equal descriptors share.
     pub fn key(&self) -> u64 {
-        let Descriptor::ChainI8 {
-            layers,
-            facts,
-            flip,
-        } = self;
-        let mut key = 0x6368_6169_6e5f_6938u64;
+        let mut key = 0x6a69_745f_6b65_7973u64;
         let mut add = |n: u64| {
             key = (key ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             key ^= key >> 29;
         };
-        for word in fixed::elements(layers) {
-            // CAST: the same bits.
-            add(u64::from(word as u32));
+        match self {
+            Descriptor::ChainI8 {
+                layers,
+                facts,
+                flip,
+            } => {
+                for word in fixed::elements(layers) {
+                    // CAST: the same bits.
+                    add(u64::from(word as u32));
+                }
+                for facts in facts {
+                    add(u64::from(facts.left) | u64::from(facts.narrow) << 1);
+                }
+                add(u64::from(*flip));
+            }
+            Descriptor::GemmF32(gemm) => {
+                // CAST: the number of the variant.
+                let limit = gemm.limit as u32;
+                let GemmF32 {
+                    positions, n, k, ..
+                } = *gemm;
+                for word in [positions, n, k, gemm.x_row, gemm.y_row, limit] {
+                    add(u64::from(word));
+                }
+                add(1 << 32);
+            }
         }
-        for facts in facts {
-            add(u64::from(facts.left) | u64::from(facts.narrow) << 1);
-        }
-        add(u64::from(*flip));
         key
     }
 
-    /// Writes what it is: `chain_i8 64x128x8`.
+    /// Writes what it is: `chain_i8 64x128x8`, `gemm_f32 64x64x64`.
     ///
     /// # Errors
     ///
     /// Those of `out`.
     pub fn name(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        let Descriptor::ChainI8 { layers, .. } = self;
-        out.write_str("chain_i8 ")?;
-        for (i, bytes) in layers.chunks_exact(ChainLayer::BYTES).enumerate() {
-            let Some(layer) = ChainLayer::read(bytes) else {
-                continue;
-            };
-            if i == 0 {
-                write!(out, "{}", layer.k)?;
+        match self {
+            Descriptor::ChainI8 { layers, .. } => {
+                out.write_str("chain_i8 ")?;
+                for (i, bytes) in layers.chunks_exact(ChainLayer::BYTES).enumerate() {
+                    let Some(layer) = ChainLayer::read(bytes) else {
+                        continue;
+                    };
+                    if i == 0 {
+                        write!(out, "{}", layer.k)?;
+                    }
+                    write!(out, "x{}", layer.n)?;
+                }
+                Ok(())
             }
-            write!(out, "x{}", layer.n)?;
+            Descriptor::GemmF32(gemm) => {
+                write!(out, "gemm_f32 {}x{}x{}", gemm.positions, gemm.k, gemm.n)
+            }
         }
-        Ok(())
     }
 }
 

@@ -26,11 +26,12 @@ mod asm;
 mod chain;
 mod check;
 mod descriptor;
+mod gemm_f32;
 
 use self::asm::Asm;
 
 pub use self::check::{check, CheckError};
-pub use self::descriptor::{Descriptor, Facts, LAYERS};
+pub use self::descriptor::{Descriptor, Facts, GemmF32, Limit, LAYERS};
 
 /// What code is made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,6 +92,7 @@ pub fn emit(
             facts,
             flip,
         } => chain::emit(&mut asm, layers, facts, *flip, isa, exit),
+        Descriptor::GemmF32(gemm) => gemm_f32::emit(&mut asm, gemm, isa, exit),
     }
     asm.finish()
 }

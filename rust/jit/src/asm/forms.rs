@@ -200,3 +200,31 @@ forms! {
     VFMADD231PS "vfmadd231ps": 2 1 0xb8, repeats: true;
     VFMADD213PS "vfmadd213ps": 2 1 0xa8, repeats: true;
 }
+
+/// No form.
+const NONE: u8 = u8::MAX;
+
+/// By opcode, the number of the last form that has it; by number, that of the one before which has the same.
+const LISTS: ([u8; 256], [u8; ALL.len()]) = {
+    let mut last = [NONE; 256];
+    let mut before = [NONE; ALL.len()];
+    let mut i = 0;
+    while i < ALL.len() {
+        let opcode = ALL[i].opcode as usize;
+        before[i] = last[opcode];
+        // CAST: there are far less than 255 forms.
+        last[opcode] = i as u8;
+        i += 1;
+    }
+    (last, before)
+};
+
+/// The forms that have an opcode.
+pub(crate) fn with_opcode(opcode: u8) -> impl Iterator<Item = &'static Form> {
+    let mut next = LISTS.0.get(usize::from(opcode)).copied().unwrap_or(NONE);
+    core::iter::from_fn(move || {
+        let form = ALL.get(usize::from(next))?;
+        next = LISTS.1.get(usize::from(next)).copied().unwrap_or(NONE);
+        Some(form)
+    })
+}
