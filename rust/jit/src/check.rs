@@ -407,7 +407,7 @@ fn vector(bytes: &mut Bytes<'_>, prefix: &Prefix) -> Option<What> {
         Shape::Shift(_) => prefix.r == 0,
     };
     let length = form.lengths >> prefix.length & 1 != 0;
-    let masked = !prefix.masked || form.lengths != 1;
+    let masked = !prefix.masked || form.lengths != 1 && !form.to_mask;
     let zero = !prefix.zero || form.shape != Shape::Store;
     let mask = !form.to_mask || reg < 8;
     if !registers || !length || !masked || !zero || !mask {

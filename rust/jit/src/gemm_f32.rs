@@ -192,8 +192,6 @@ impl Emitter<'_, '_> {
             }
         }
         self.asm.lea(FROM, Mem { base: X, disp: 0 });
-        // What is left over goes to the first sums, as elsewhere.
-        let even = self.k.checked_div(split)?.checked_mul(split)?;
         let rest = self.k.checked_sub(turns.checked_mul(body)?)?;
         let done = self.k.checked_sub(rest)?;
         let parts = [(turns, body, 0), (1, rest, done)];
@@ -207,7 +205,7 @@ impl Emitter<'_, '_> {
             let label = self.asm.label();
             for i in 0..elements {
                 let at = start.checked_add(i)?;
-                let s = if at < even { at.checked_rem(split)? } else { 0 };
+                let s = at.checked_rem(split)?;
                 let x = self.spread(i)?;
                 for j in 0..count {
                     let behind = usize::from(j >= columns.vectors);

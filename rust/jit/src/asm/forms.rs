@@ -127,6 +127,7 @@ forms! {
     VPSRLVD "vpsrlvd": 2 1 0x45, repeats: true;
     VPSRAVD "vpsravd": 2 1 0x46, repeats: true;
     VPSLLVD "vpsllvd": 2 1 0x47, repeats: true;
+    VPSRLVW "vpsrlvw": 2 1 0x10, vex: None, evex: ONE;
     VPSRLW "vpsrlw": 1 1 0x71, shape: Shape::Shift(2), other: Other::Vector, immediate: true;
     VPSRAW "vpsraw": 1 1 0x71, shape: Shape::Shift(4), other: Other::Vector, immediate: true;
     VPSLLW "vpsllw": 1 1 0x71, shape: Shape::Shift(6), other: Other::Vector, immediate: true;
@@ -147,6 +148,7 @@ forms! {
     VPMOVSDB "vpmovsdb": 2 2 0x21, shape: Shape::Store, other: Other::Vector, vex: None;
     VPUNPCKLQDQ "vpunpcklqdq": 1 1 0x6c, evex: ONE, repeats: true;
     VPBLENDD "vpblendd": 3 1 0x02, immediate: true, evex: None, lengths: 3;
+    VPERMI2W "vpermi2w": 2 1 0x75, vex: None, evex: ONE;
     VPERMD "vpermd": 2 1 0x36, repeats: true, lengths: 6;
     VPERMQ "vpermq": 3 1 0x00, shape: Shape::Load, immediate: true, vex: ONE, evex: ONE, repeats: true, lengths: 6;
     VPERM2I128 "vperm2i128": 3 1 0x46, immediate: true, evex: None, lengths: 2;
@@ -161,6 +163,7 @@ forms! {
     // To and from memory.
     VMOVDQU "vmovdqu": 1 2 0x6f, shape: Shape::Load;
     VMOVDQU_TO "vmovdqu": 1 2 0x7f, shape: Shape::Store;
+    VMOVDQU16 "vmovdqu16": 1 3 0x6f, shape: Shape::Load, vex: None, evex: ONE;
     VMOVDQU8 "vmovdqu8": 1 3 0x6f, shape: Shape::Load, vex: None;
     VMOVDQU8_TO "vmovdqu8": 1 3 0x7f, shape: Shape::Store, vex: None;
     VMOVD "vmovd": 1 1 0x6e, shape: Shape::Load, other: Other::Number, bytes: 4, lengths: 1;
@@ -179,6 +182,7 @@ forms! {
     VPBROADCASTD_FROM "vpbroadcastd": 2 1 0x7c, shape: Shape::Load, other: Other::Integer, vex: None, lengths: 7;
     VBROADCASTI128 "vbroadcasti128": 2 1 0x5a, shape: Shape::Load, other: Other::Memory, evex: None, bytes: 16, lengths: 2;
     VBROADCASTI32X4 "vbroadcasti32x4": 2 1 0x5a, shape: Shape::Load, other: Other::Memory, vex: None, bytes: 16, lengths: 6;
+    VPMOVW2M "vpmovw2m": 2 2 0x29, shape: Shape::Load, other: Other::Vector, vex: None, evex: ONE, to_mask: true;
     KMOVW "kmovw": 1 0 0x92, shape: Shape::Load, other: Other::Integer, evex: None, lengths: 1, to_mask: true;
     KMOVD "kmovd": 1 3 0x92, shape: Shape::Load, other: Other::Integer, evex: None, lengths: 1, to_mask: true;
     KMOVQ "kmovq": 1 3 0x92, shape: Shape::Load, other: Other::Integer, vex: ONE, evex: None, lengths: 1, to_mask: true;

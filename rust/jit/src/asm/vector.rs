@@ -80,6 +80,17 @@ impl Asm<'_> {
         self.vector(form, form.to_mask, Bits::B128, &parts, &[]);
     }
 
+    /// A mask from the signs of a vector.
+    pub(crate) fn signs(&mut self, form: &Form, bits: Bits, dst: Mask, src: Vec) {
+        let parts = Parts {
+            reg: dst.0,
+            second: 0,
+            rm: Rm::Vec(src),
+            which: Which::All,
+        };
+        self.vector(form, form.to_mask, bits, &parts, &[]);
+    }
+
     /// `mem = src` where the mask says so.
     pub(crate) fn store(&mut self, form: &Form, bits: Bits, which: Which, rm: Rm, src: Vec) {
         let fits = form.shape == Shape::Store && !form.immediate;

@@ -278,6 +278,10 @@ impl Emitter<'_, '_> {
     /// 0 unless the code stands in this part of the half or in a later one. A part is what it differs
     /// by from the part before it, so that the exclusive or of all is what stands in the part of the code.
     pub(super) fn look_up(&mut self, table: i32, bits: Bits, codes: Vec, sums: Sums) {
+        if self.wide() {
+            self.look_up_words(table, codes, sums);
+            return;
+        }
         let free = |n: u8| Vec(sums.first.wrapping_add(n));
         let (low, high, step, found) = (free(0), free(1), free(2), free(3));
         let (part, before) = (Vec(8), Vec(9));
@@ -306,6 +310,52 @@ impl Emitter<'_, '_> {
                 }
             }
         }
+    }
+
+    /// The same by words of two entries: codes at even places, then those at odd ones. Six bits of a code choose the
+    /// word in half a table, its sign chooses the half, and its lowest bit the entry.
+    fn look_up_words(&mut self, table: i32, codes: Vec, sums: Sums) {
+        let free = |n: u8| Vec(sums.first.wrapping_add(n));
+        let (first, third) = (free(0), free(1));
+        let places = [(free(2), free(3)), (Vec(8), Vec(9))];
+        let (count, odd, byte) = (Vec(10), Vec(11), Vec(12));
+        let part = |n: i32| {
+            Rm::Mem(Mem {
+                base: WEIGHTS,
+                disp: table.wrapping_add(n.wrapping_mul(64)),
+            })
+        };
+        let bits = Bits::B512;
+        self.splat(odd, bits, 0x0008_0008);
+        self.splat(byte, bits, 0x00ff_00ff);
+        let asm = &mut *self.asm;
+        asm.load(&forms::VMOVDQU, bits, first, part(0));
+        asm.load(&forms::VMOVDQU, bits, third, part(2));
+        for (at, (low, high)) in places.into_iter().enumerate() {
+            let even = at == 0;
+            let word = if even { 1 } else { 9 };
+            asm.shift(&forms::VPSRLW, bits, low, codes, word);
+            asm.shift(&forms::VPSRLW, bits, high, codes, word);
+            asm.three(&forms::VPERMI2W, bits, low, first, part(1));
+            asm.three(&forms::VPERMI2W, bits, high, third, part(3));
+            if even {
+                asm.shift(&forms::VPSLLW, bits, count, codes, 8);
+                asm.signs(&forms::VPMOVW2M, bits, TAIL, count);
+                asm.shift(&forms::VPSLLW, bits, count, codes, 3);
+            } else {
+                asm.signs(&forms::VPMOVW2M, bits, TAIL, codes);
+                asm.shift(&forms::VPSRLW, bits, count, codes, 5);
+            }
+            let which = Which::Merge(TAIL);
+            asm.masked(&forms::VMOVDQU16, bits, which, low, Rm::Vec(high));
+            asm.three(&forms::VPAND, bits, count, count, Rm::Vec(odd));
+            asm.three(&forms::VPSRLVW, bits, low, low, Rm::Vec(count));
+        }
+        let [(even, _), (other, _)] = places;
+        asm.shift(&forms::VPSLLW, bits, codes, other, 8);
+        // What the even places have, but for their upper bytes, or the rest.
+        asm.three(&forms::VPAND, bits, even, even, Rm::Vec(byte));
+        asm.three(&forms::VPOR, bits, codes, codes, Rm::Vec(even));
     }
 
     /// Sixteen bytes, repeated.
