@@ -28,6 +28,25 @@ fn layers(data: &[u8]) -> Vec<u8> {
     layers
 }
 
+/// The same of single precision.
+fn layers_f32(data: &[u8]) -> Vec<u8> {
+    let mut k = u32::from(data.first().copied().unwrap_or(1)).max(1);
+    let mut layers = Vec::new();
+    for bytes in data.chunks_exact(4) {
+        let &[n, offset, act, bits] = bytes else {
+            break;
+        };
+        let n = u32::from(n);
+        let at = u32::from(offset) << (bits & 31);
+        let by_row = u32::from(bits >> 5 & 1);
+        for field in [k, n, at, at ^ 64, by_row, u32::from(act & 3), 0, 0] {
+            layers.extend_from_slice(&field.to_le_bytes());
+        }
+        k = n;
+    }
+    layers
+}
+
 fuzz_target!(|data: &[u8]| {
     let Some((&[first, second], rest)) = data.split_first_chunk() else {
         return;
@@ -50,6 +69,7 @@ fuzz_target!(|data: &[u8]| {
         let bytes = rest.get(4 * i..4 * i + 4)?;
         Some(u32::from_le_bytes(bytes.try_into().ok()?) >> (second & 31))
     };
+    let numbers = layers_f32(rest);
     let descriptor = match [0, 1, 2, 3, 4].map(word) {
         [Some(positions), Some(n), Some(k), Some(x_row), Some(y_row)] if first & 32 != 0 => {
             Descriptor::GemmF32(GemmF32 {
@@ -61,6 +81,7 @@ fuzz_target!(|data: &[u8]| {
                 limit: [Limit::None, Limit::Zero, Limit::ZeroToSix][usize::from(first >> 6) % 3],
             })
         }
+        _ if first & 64 != 0 => Descriptor::ChainF32 { layers: &numbers },
         _ => Descriptor::ChainI8 {
             layers,
             facts,

@@ -23,6 +23,7 @@ extern "C" {
     fn neural_chain_i8_avxvnni(args: *const ChainArgs);
     fn neural_chain_i8_avx512(args: *const ChainArgs);
     fn neural_chain_i8_avx512vnni(args: *const ChainArgs);
+    fn neural_chain_f32_avx512(args: *const f32_args::ChainF32);
     fn neural_gemm_f32_avx2(args: *const f32_args::GemmF32);
     fn neural_gemm_f32_avx512(args: *const f32_args::GemmF32);
 }
@@ -234,6 +235,74 @@ fn gemm([m, k, n]: [usize; 3], isa: Isa, time: Duration, peak: Option<f64>) {
     );
 }
 
+/// A chain of single precision, weights of few rows by row.
+fn chain_f32(sizes: &[usize], isa: Isa, time: Duration, peak: Option<f64>) {
+    let mut layers = Vec::new();
+    let mut at = 0;
+    let mut place = |elements: usize| {
+        let start = at;
+        at += (4 * elements).next_multiple_of(64);
+        start
+    };
+    for pair in sizes.windows(2) {
+        let (k, n) = (pair[0], pair[1]);
+        let rows = n.next_multiple_of(16);
+        let by_row = n <= f32_args::FEW;
+        let w = place(if by_row { n * k } else { rows * k });
+        for field in [k, n, w, place(rows), usize::from(by_row), 1, 0, 0] {
+            layers.extend_from_slice(&(field as u32).to_le_bytes());
+        }
+    }
+    let weights = Lines::new(at / 4);
+    let descriptor = Descriptor::ChainF32 { layers: &layers };
+    let mut buffer = vec![0; 1 << 20];
+    let Some((code, emission, len)) = load(&descriptor, isa, &mut buffer) else {
+        return;
+    };
+    // SAFETY: code for these arguments.
+    let jit: extern "C" fn(*const f32_args::ChainF32) = unsafe { std::mem::transmute(code.1) };
+    let widest = *sizes.iter().max().unwrap() + 32;
+    let (x, mut y) = (Lines::new(sizes[0]), Lines::new(widest));
+    let (mut low, mut high) = (Lines::new(widest), Lines::new(widest));
+    let args = f32_args::ChainF32 {
+        x: x.bytes(),
+        y: y.bytes_mut(),
+        buffers: [low.bytes_mut(), high.bytes_mut()],
+        weights: weights.bytes(),
+        layers: layers.as_ptr(),
+        count: sizes.len() - 1,
+    };
+    let mut scalar = vec![0f32; widest];
+    let times = paired(
+        &mut [
+            // SAFETY: the operands have what the arguments say.
+            &mut || unsafe { neural_chain_f32_avx512(black_box(&args)) },
+            &mut || jit(black_box(&args)),
+            &mut || {
+                let mut from = vec![0.0; scalar.len()];
+                from[..x.0.len().min(widest)].copy_from_slice(&x.0[..x.0.len().min(widest)]);
+                for pair in sizes.windows(2) {
+                    for (y, w) in scalar
+                        .iter_mut()
+                        .zip(weights.0.chunks(pair[0]))
+                        .take(pair[1])
+                    {
+                        *y = from.iter().zip(w).fold(0.0, |sum, (x, w)| sum + x * w);
+                    }
+                    from.copy_from_slice(&scalar);
+                }
+                black_box(&mut from);
+            },
+        ],
+        time,
+    );
+    let macs: usize = sizes.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let names: Vec<String> = sizes.iter().map(usize::to_string).collect();
+    let bound = peak.map(|peak| 4.0 * macs as f64 / peak);
+    let name = names.join("-") + " f32";
+    line(&name, isa, &times, bound, len, emission);
+}
+
 /// Numbers at the beginning of a line of memory.
 struct Lines(Vec<f32>, usize);
 
@@ -335,6 +404,17 @@ fn main() {
             let name = format!("{sizes:?} {isa:?}");
             if runs(isa) && name.contains(&word) {
                 chain(sizes, tables, isa, time, peak);
+            }
+        }
+        for sizes in [
+            &[64, 128, 8][..],
+            &[31, 256, 2],
+            &[5, 15, 5, 4],
+            &[16, 32, 16, 4],
+        ] {
+            let name = format!("f32 {sizes:?} {isa:?}");
+            if isa == Isa::Avx512 && runs(isa) && name.contains(&word) {
+                chain_f32(sizes, isa, time, peak);
             }
         }
         // Numbers of single precision have no instructions of their own there.

@@ -5,6 +5,7 @@
 use core::fmt;
 
 use neural_core::fixed;
+use neural_core::float;
 use neural_core::int8::{ChainLayer, GROUP, LANES};
 
 /// The most layers of a chain.
@@ -30,6 +31,11 @@ pub enum Descriptor<'a> {
         facts: [Facts; LAYERS],
         /// Whether the output gets codes; else biased codes.
         flip: bool,
+    },
+    /// A chain of dense layers of single precision, for one sample: `neural_chain_f32_*`.
+    ChainF32 {
+        /// The layers, a [`float::ChainLayer`] each, as they stand in the plan.
+        layers: &'a [u8],
     },
     /// A matrix product of single precision with packed weights: `neural_gemm_f32_*`.
     GemmF32(GemmF32),
@@ -90,6 +96,38 @@ impl<'a> Descriptor<'a> {
         })
     }
 
+    /// A chain of single precision whose constants stand in `weights`. `None` if the layers do not fit each other or their
+    /// constants miss the weights.
+    pub fn chain_f32(layers: &'a [u8], weights: &[u8]) -> Option<Self> {
+        // CAST: to a wider type.
+        let size = |n: u32| n as usize;
+        let mut read = None;
+        if layers.is_empty() || layers.len() % float::ChainLayer::BYTES != 0 {
+            return None;
+        }
+        for bytes in layers.chunks_exact(float::ChainLayer::BYTES) {
+            let layer = float::ChainLayer::read(bytes)?;
+            let rows = size(layer.n).checked_next_multiple_of(LANES)?;
+            let used = if layer.by_row == 1 {
+                size(layer.n)
+            } else {
+                rows
+            };
+            let ends = [
+                (layer.w, used.checked_mul(size(layer.k))?),
+                (layer.bias, rows),
+            ];
+            for (at, elements) in ends {
+                weights.get(size(at)..)?.get(..elements.checked_mul(4)?)?;
+            }
+            if layer.k == 0 || layer.n == 0 || read.is_some_and(|n| n != layer.k) {
+                return None;
+            }
+            read = Some(layer.n);
+        }
+        Some(Descriptor::ChainF32 { layers })
+    }
+
     /// A number that equal descriptors share.
     pub fn key(&self) -> u64 {
         let mut key = 0x6a69_745f_6b65_7973u64;
@@ -111,6 +149,13 @@ impl<'a> Descriptor<'a> {
                     add(u64::from(facts.left) | u64::from(facts.narrow) << 1);
                 }
                 add(u64::from(*flip));
+            }
+            Descriptor::ChainF32 { layers } => {
+                for word in fixed::elements(layers) {
+                    // CAST: the same bits.
+                    add(u64::from(word as u32));
+                }
+                add(1 << 33);
             }
             Descriptor::GemmF32(gemm) => {
                 // CAST: the number of the variant.
@@ -135,23 +180,36 @@ impl<'a> Descriptor<'a> {
     pub fn name(&self, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Descriptor::ChainI8 { layers, .. } => {
-                out.write_str("chain_i8 ")?;
-                for (i, bytes) in layers.chunks_exact(ChainLayer::BYTES).enumerate() {
-                    let Some(layer) = ChainLayer::read(bytes) else {
-                        continue;
-                    };
-                    if i == 0 {
-                        write!(out, "{}", layer.k)?;
-                    }
-                    write!(out, "x{}", layer.n)?;
-                }
-                Ok(())
+                let sizes = layers.chunks_exact(ChainLayer::BYTES);
+                let sizes = sizes.filter_map(ChainLayer::read);
+                sized(out, "chain_i8", sizes.map(|layer| (layer.k, layer.n)))
+            }
+            Descriptor::ChainF32 { layers } => {
+                let sizes = layers.chunks_exact(float::ChainLayer::BYTES);
+                let sizes = sizes.filter_map(float::ChainLayer::read);
+                sized(out, "chain_f32", sizes.map(|layer| (layer.k, layer.n)))
             }
             Descriptor::GemmF32(gemm) => {
                 write!(out, "gemm_f32 {}x{}x{}", gemm.positions, gemm.k, gemm.n)
             }
         }
     }
+}
+
+/// A name, what the first layer reads, and what each layer gives.
+fn sized(
+    out: &mut impl fmt::Write,
+    name: &str,
+    layers: impl Iterator<Item = (u32, u32)>,
+) -> fmt::Result {
+    out.write_str(name)?;
+    for (i, (k, n)) in layers.enumerate() {
+        if i == 0 {
+            write!(out, " {k}")?;
+        }
+        write!(out, "x{n}")?;
+    }
+    Ok(())
 }
 
 impl Facts {

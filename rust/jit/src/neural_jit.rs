@@ -24,6 +24,7 @@
 
 mod asm;
 mod chain;
+mod chain_f32;
 mod check;
 mod descriptor;
 mod gemm_f32;
@@ -92,6 +93,7 @@ pub fn emit(
             facts,
             flip,
         } => chain::emit(&mut asm, layers, facts, *flip, isa, exit),
+        Descriptor::ChainF32 { layers } => chain_f32::emit(&mut asm, layers, isa, exit),
         Descriptor::GemmF32(gemm) => gemm_f32::emit(&mut asm, gemm, isa, exit),
     }
     asm.finish()

@@ -147,6 +147,7 @@ forms! {
     VPUNPCKHDQ "vpunpckhdq": 1 1 0x6a, repeats: true;
     VPMOVSDB "vpmovsdb": 2 2 0x21, shape: Shape::Store, other: Other::Vector, vex: None;
     VPUNPCKLQDQ "vpunpcklqdq": 1 1 0x6c, evex: ONE, repeats: true;
+    VPUNPCKHQDQ "vpunpckhqdq": 1 1 0x6d, evex: ONE, repeats: true;
     VPBLENDD "vpblendd": 3 1 0x02, immediate: true, evex: None, lengths: 3;
     VPERMI2W "vpermi2w": 2 1 0x75, vex: None, evex: ONE;
     VPERMD "vpermd": 2 1 0x36, repeats: true, lengths: 6;
