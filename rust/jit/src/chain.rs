@@ -379,7 +379,7 @@ impl Emitter<'_, '_> {
                 };
                 self.codes(layer, &codes, chunk, to, ready, false)?;
                 self.clamp(layer, to);
-                if let Some(table) = layer.table {
+                if let (Some(table), true) = (layer.table, self.wide()) {
                     self.look_up(table, layer.bits, to, self.sums(layer, chunk, ready));
                 }
                 if let Some(base) = results.buffer {
@@ -392,6 +392,9 @@ impl Emitter<'_, '_> {
             if let (Some(next), Some(chunk)) = (next, step.checked_sub(2)) {
                 self.add(next, &results, Some(chunk), 0, next.parts(0), Sums::NEXT)?;
             }
+        }
+        if let (Some(table), false) = (layer.table, self.wide()) {
+            self.look_up_all(table, layer, &results)?;
         }
         self.release(&codes);
         if next.is_some() {

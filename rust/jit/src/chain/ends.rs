@@ -5,6 +5,7 @@
 use super::{Dot, Emitter, Layer, Place, Sums, FLIP, NUMBER, TAIL, WEIGHTS, X, Y};
 use crate::asm::forms::{self, Form};
 use crate::asm::{Bits, Gpr, Mem, Rm, Vec, Which};
+use crate::EmitError;
 
 /// Entries of a part of a table.
 const PART: i32 = 16;
@@ -274,39 +275,97 @@ impl Emitter<'_, '_> {
         Some(())
     }
 
-    /// Replaces codes by entries of a table: in each half of it eight look-ups in parts, each of which gives
-    /// 0 unless the code stands in this part of the half or in a later one. A part is what it differs
-    /// by from the part before it, so that the exclusive or of all is what stands in the part of the code.
+    /// Replaces codes by entries of a table.
     pub(super) fn look_up(&mut self, table: i32, bits: Bits, codes: Vec, sums: Sums) {
         if self.wide() {
             self.look_up_words(table, codes, sums);
-            return;
+        } else {
+            let free = [0, 1, 2, 3, 8].map(Vec);
+            self.look_up_parts(table, bits, &[codes], &free);
         }
-        let free = |n: u8| Vec(sums.first.wrapping_add(n));
-        let (low, high, step, found) = (free(0), free(1), free(2), free(3));
-        let (part, before) = (Vec(8), Vec(9));
+    }
+
+    /// Replaces all codes of a layer, where tables are looked up by parts, which are made once for several vectors.
+    pub(super) fn look_up_all(&mut self, table: i32, layer: &Layer, results: &Place) -> Option<()> {
+        let chunks = layer.chunks();
+        let Some(base) = results.buffer else {
+            let free = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(Vec);
+            let codes = results.registers.get(..chunks)?;
+            self.look_up_parts(table, layer.bits, codes, &free);
+            return Some(());
+        };
+        // What the layer read is not needed any more.
+        let all = [0, 1, 2, 3].map(Vec);
+        let free = [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14].map(Vec);
+        let mut first = 0usize;
+        while first < chunks {
+            let count = chunks.checked_sub(first)?.min(all.len());
+            let codes = all.get(..count)?;
+            for pass in 0..2 {
+                for (i, &register) in codes.iter().enumerate() {
+                    let chunk = first.checked_add(i)?;
+                    let place = memory(base, chunk.checked_mul(layer.chunk())?)?;
+                    if pass == 0 {
+                        self.asm.load(&forms::VMOVDQU, layer.bits, register, place);
+                    } else {
+                        let to = &forms::VMOVDQU_TO;
+                        self.asm.store(to, layer.bits, Which::All, place, register);
+                    }
+                }
+                if pass == 0 {
+                    self.look_up_parts(table, layer.bits, codes, &free);
+                }
+            }
+            first = first.checked_add(count)?;
+        }
+        Some(())
+    }
+
+    /// In each half of a table eight look-ups in parts, each of which gives 0 unless the code stands in this part of the
+    /// half or in a later one. A part is what it differs by from the part before it, so that the exclusive or of all is
+    /// what stands in the part of the code. Takes three free registers, and two more for each vector.
+    fn look_up_parts(&mut self, table: i32, bits: Bits, codes: &[Vec], free: &[Vec]) {
+        let &[step, part, found, ref places @ ..] = free else {
+            return self.asm.fail(EmitError::Unsupported);
+        };
+        if places.len() / 2 < codes.len() {
+            return self.asm.fail(EmitError::Unsupported);
+        }
+        let all = || codes.iter().zip(places.chunks_exact(2));
         self.splat_code(step, bits, FLIP);
-        self.copy(bits, low, codes);
-        self.asm
-            .three(&forms::VPXOR, bits, high, low, Rm::Vec(step));
+        for (&codes, place) in all() {
+            if let &[low, high] = place {
+                self.copy(bits, low, codes);
+                self.asm
+                    .three(&forms::VPXOR, bits, high, codes, Rm::Vec(step));
+            }
+        }
         self.splat_code(step, bits, PART.to_le_bytes()[0]);
         for i in 0..PARTS {
-            for (half, x) in [(0, low), (PARTS, high)] {
-                let at = half.wrapping_add(i).wrapping_mul(PART);
+            for half in 0..2 {
+                let at = i.wrapping_add(PARTS.wrapping_mul(half)).wrapping_mul(PART);
                 let at = table.wrapping_add(at);
                 self.repeat(bits, part, at);
                 if i > 0 {
-                    self.repeat(bits, before, at.wrapping_sub(PART));
+                    self.repeat(bits, found, at.wrapping_sub(PART));
                     self.asm
-                        .three(&forms::VPXOR, bits, part, part, Rm::Vec(before));
-                    self.asm.three(&forms::VPSUBSB, bits, x, x, Rm::Vec(step));
+                        .three(&forms::VPXOR, bits, part, part, Rm::Vec(found));
                 }
-                let first = i == 0 && half == 0;
-                let to = if first { codes } else { found };
-                self.asm.three(&forms::VPSHUFB, bits, to, part, Rm::Vec(x));
-                if !first {
-                    self.asm
-                        .three(&forms::VPXOR, bits, codes, codes, Rm::Vec(found));
+                for (&codes, place) in all() {
+                    let &[low, high] = place else {
+                        continue;
+                    };
+                    let x = if half == 0 { low } else { high };
+                    let asm = &mut *self.asm;
+                    if i > 0 {
+                        asm.three(&forms::VPSUBSB, bits, x, x, Rm::Vec(step));
+                    }
+                    if i == 0 && half == 0 {
+                        asm.three(&forms::VPSHUFB, bits, codes, part, Rm::Vec(x));
+                    } else {
+                        asm.three(&forms::VPSHUFB, bits, found, part, Rm::Vec(x));
+                        asm.three(&forms::VPXOR, bits, codes, codes, Rm::Vec(found));
+                    }
                 }
             }
         }
