@@ -71,6 +71,9 @@ fuzz_target!(|data: &[u8]| {
     };
     let numbers = layers_f32(rest);
     let descriptor = match [0, 1, 2, 3, 4].map(word) {
+        [Some(rows), Some(n), Some(eps), ..] if first & 96 == 96 => {
+            Descriptor::CosineF32 { rows, n, eps }
+        }
         [Some(positions), Some(n), Some(k), Some(x_row), Some(y_row)] if first & 32 != 0 => {
             Descriptor::GemmF32(GemmF32 {
                 positions,

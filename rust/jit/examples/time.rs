@@ -24,6 +24,7 @@ extern "C" {
     fn neural_chain_i8_avx512(args: *const ChainArgs);
     fn neural_chain_i8_avx512vnni(args: *const ChainArgs);
     fn neural_chain_f32_avx512(args: *const f32_args::ChainF32);
+    fn neural_cosine_f32_avx512(args: *const f32_args::CosineF32);
     fn neural_gemm_f32_avx2(args: *const f32_args::GemmF32);
     fn neural_gemm_f32_avx512(args: *const f32_args::GemmF32);
 }
@@ -303,6 +304,59 @@ fn chain_f32(sizes: &[usize], isa: Isa, time: Duration, peak: Option<f64>) {
     line(&name, isa, &times, bound, len, emission);
 }
 
+/// Similarities of a key with rows.
+fn cosine(rows: usize, n: usize, isa: Isa, time: Duration, peak: Option<f64>) {
+    let descriptor = Descriptor::CosineF32 {
+        rows: rows as u32,
+        n: n as u32,
+        eps: 1e-8f32.to_bits(),
+    };
+    let mut buffer = vec![0; 1 << 16];
+    let Some((code, emission, len)) = load(&descriptor, isa, &mut buffer) else {
+        return;
+    };
+    // SAFETY: code for these arguments.
+    let jit: extern "C" fn(*const f32_args::CosineF32) = unsafe { std::mem::transmute(code.1) };
+    let (key, x, mut y) = (Lines::new(n), Lines::new(rows * n), Lines::new(rows));
+    let args = f32_args::CosineF32 {
+        key: key.bytes(),
+        x: x.bytes(),
+        y: y.bytes_mut(),
+        rows,
+        n,
+        eps: 1e-8f32.to_bits(),
+    };
+    let mut scalar = vec![0f32; rows];
+    let times = paired(
+        &mut [
+            // SAFETY: the operands have what the arguments say.
+            &mut || unsafe { neural_cosine_f32_avx512(black_box(&args)) },
+            &mut || jit(black_box(&args)),
+            &mut || {
+                let norm = |x: &[f32]| x.iter().fold(0.0, |sum, x| sum + x * x).sqrt();
+                let key = &key.0[..n];
+                let magnitude: f32 = norm(key);
+                for (y, x) in scalar.iter_mut().zip(x.0.chunks_exact(n)) {
+                    let dot: f32 = x.iter().zip(key).fold(0.0, |sum, (x, w)| sum + x * w);
+                    *y = dot / (magnitude * norm(x)).max(1e-8);
+                }
+                black_box(&mut scalar);
+            },
+        ],
+        time,
+    );
+    // Each element is multiplied with the key and with itself.
+    let bound = peak.map(|peak| 4.0 * (2 * rows * n) as f64 / peak);
+    line(
+        &format!("cosine {rows}x{n}"),
+        isa,
+        &times,
+        bound,
+        len,
+        emission,
+    );
+}
+
 /// Numbers at the beginning of a line of memory.
 struct Lines(Vec<f32>, usize);
 
@@ -416,6 +470,9 @@ fn main() {
             if isa == Isa::Avx512 && runs(isa) && name.contains(&word) {
                 chain_f32(sizes, isa, time, peak);
             }
+        }
+        if isa == Isa::Avx512 && runs(isa) && format!("cosine {isa:?}").contains(&word) {
+            cosine(256, 64, isa, time, peak);
         }
         // Numbers of single precision have no instructions of their own there.
         let single = matches!(isa, Isa::Avx2 | Isa::Avx512) && runs(isa);

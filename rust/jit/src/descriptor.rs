@@ -39,6 +39,15 @@ pub enum Descriptor<'a> {
     },
     /// A matrix product of single precision with packed weights: `neural_gemm_f32_*`.
     GemmF32(GemmF32),
+    /// Cosine similarities of a key with rows: `neural_cosine_f32_*`.
+    CosineF32 {
+        /// Rows.
+        rows: u32,
+        /// Elements of a row.
+        n: u32,
+        /// The bits of what magnitudes are at least.
+        eps: u32,
+    },
 }
 
 /// A matrix product of single precision: one segment, which starts at 0; weights in panels.
@@ -168,11 +177,17 @@ impl<'a> Descriptor<'a> {
                 }
                 add(1 << 32);
             }
+            Descriptor::CosineF32 { rows, n, eps } => {
+                for word in [rows, n, eps] {
+                    add(u64::from(*word));
+                }
+                add(1 << 34);
+            }
         }
         key
     }
 
-    /// Writes what it is: `chain_i8 64x128x8`, `gemm_f32 64x64x64`.
+    /// Writes what it is: `chain_i8 64x128x8`, `gemm_f32 64x64x64`, `cosine_f32 256x64`.
     ///
     /// # Errors
     ///
@@ -192,6 +207,7 @@ impl<'a> Descriptor<'a> {
             Descriptor::GemmF32(gemm) => {
                 write!(out, "gemm_f32 {}x{}x{}", gemm.positions, gemm.k, gemm.n)
             }
+            Descriptor::CosineF32 { rows, n, .. } => write!(out, "cosine_f32 {rows}x{n}"),
         }
     }
 }

@@ -26,6 +26,7 @@ mod asm;
 mod chain;
 mod chain_f32;
 mod check;
+mod cosine_f32;
 mod descriptor;
 mod gemm_f32;
 
@@ -94,6 +95,9 @@ pub fn emit(
             flip,
         } => chain::emit(&mut asm, layers, facts, *flip, isa, exit),
         Descriptor::ChainF32 { layers } => chain_f32::emit(&mut asm, layers, isa, exit),
+        Descriptor::CosineF32 { rows, n, eps } => {
+            cosine_f32::emit(&mut asm, (*rows, *n, *eps), isa, exit);
+        }
         Descriptor::GemmF32(gemm) => gemm_f32::emit(&mut asm, gemm, isa, exit),
     }
     asm.finish()
