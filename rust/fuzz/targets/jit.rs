@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use neural_jit::{check, emit, Descriptor, Exit, Facts, GemmF32, Isa, Limit, LAYERS};
+use neural_jit::{check, emit, Descriptor, Exit, Facts, GemmF32, GemmI8, Isa, Limit, LAYERS};
 
 /// Layers that fit each other, with numbers that are mostly in their ranges.
 fn layers(data: &[u8]) -> Vec<u8> {
@@ -71,6 +71,18 @@ fuzz_target!(|data: &[u8]| {
     };
     let numbers = layers_f32(rest);
     let descriptor = match [0, 1, 2, 3, 4].map(word) {
+        [Some(n), Some(k), Some(codes), ..] if first & 96 == 64 && second & 1 != 0 => {
+            let [zero, min, max, _] = codes.to_le_bytes();
+            let facts = facts[0];
+            Descriptor::GemmI8(GemmI8 {
+                n,
+                k,
+                zero,
+                min,
+                max,
+                facts,
+            })
+        }
         [Some(rows), Some(n), Some(eps), ..] if first & 96 == 96 => {
             Descriptor::CosineF32 { rows, n, eps }
         }

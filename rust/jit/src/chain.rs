@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Chains of dense layers of 8-bit integers, for one sample.
+//! Chains of dense layers of 8-bit integers, and single ones, for one sample.
 //!
 //! All is written out: there is no loop and no choice in the code. Codes stay in registers between layers
 //! if there are enough of these: four vectors of sums become one vector of codes in the order in which
@@ -15,7 +15,7 @@ use neural_core::int8::{panel_rows, ChainLayer, GROUP, PANEL};
 
 use crate::asm::forms::{self, Form};
 use crate::asm::{Asm, Bits, Gpr, Mask, Mem, Rm, Vec, Which};
-use crate::{EmitError, Exit, Facts, Isa, LAYERS};
+use crate::{EmitError, Exit, Facts, GemmI8, Isa, LAYERS};
 
 /// Where the pointers of the arguments are.
 mod args {
@@ -23,6 +23,12 @@ mod args {
     pub(super) const Y: i32 = 8;
     pub(super) const BUFFERS: [i32; 2] = [16, 24];
     pub(super) const WEIGHTS: i32 = 32;
+    pub(super) const GEMM_X: i32 = 0;
+    pub(super) const GEMM_Y: i32 = 24;
+    pub(super) const GEMM_W: i32 = 96;
+    pub(super) const GEMM_BIAS: i32 = 104;
+    pub(super) const GEMM_MULT: i32 = 112;
+    pub(super) const GEMM_SHIFT: i32 = 120;
 }
 
 /// Registers with one use.
@@ -33,6 +39,8 @@ const WEIGHTS: Gpr = Gpr::R8;
 /// Near the weights that are read next, of a layer and of one that takes its codes as they come.
 const NEAR: [Gpr; 2] = [Gpr::R9, Gpr::R11];
 const NUMBER: Gpr = Gpr::Rax;
+/// Biases, multipliers and shifts of a layer of its own, which needs neither buffers nor the second of [`NEAR`].
+const LISTS: [Gpr; 3] = [Gpr::Rcx, Gpr::R10, Gpr::R11];
 /// Every other lane.
 const LANES: Mask = Mask(1);
 /// The bytes of an end that is no whole vector.
@@ -63,11 +71,13 @@ struct Layer {
     k: usize,
     /// What it gives.
     n: usize,
-    /// Offsets in the weights.
+    /// Offset in the weights.
     w: i32,
-    bias: i32,
-    mult: i32,
-    shift: i32,
+    /// The lists of constants.
+    bias: Mem,
+    mult: Mem,
+    shift: Mem,
+    /// Offset in the weights.
     table: Option<i32>,
     /// Biased codes.
     zero: u8,
@@ -149,26 +159,7 @@ pub(crate) fn emit(
     isa: Isa,
     exit: Exit,
 ) {
-    let (bits, dot) = match isa {
-        Isa::Avx2 => (Bits::B256, Dot::Halves),
-        Isa::AvxVnni => (Bits::B256, Dot::Direct(&forms::VPDPBUSD_VEX)),
-        Isa::Avx512 => (Bits::B512, Dot::Halves),
-        Isa::Avx512Vnni => (Bits::B512, Dot::Direct(&forms::VPDPBUSD)),
-    };
-    let free = match bits {
-        Bits::B512 => 0xff00_0000,
-        _ => 0xe000,
-    };
-    let mut emitter = Emitter {
-        asm,
-        bits,
-        dot,
-        free,
-        elements: [None; HELD],
-        near: [None; 2],
-        common: None,
-        loaded: [false; 2],
-    };
+    let mut emitter = Emitter::new(asm, isa);
     if emitter.function(layers, facts, flip, exit).is_none() {
         asm.fail(EmitError::Unsupported);
     }
@@ -178,6 +169,10 @@ impl Layer {
     fn read(bytes: &[u8], facts: Facts, widest: Bits) -> Option<Self> {
         let layer = ChainLayer::read(bytes)?;
         let offset = |at: u32| (at < REACH).then(|| i32::try_from(at).ok()).flatten();
+        let list = |at: u32| {
+            let base = WEIGHTS;
+            offset(at).map(|disp| Mem { base, disp })
+        };
         let code = |n: i32| u8::try_from(n).ok();
         let k = usize::try_from(layer.k).ok()?;
         let n = usize::try_from(layer.n).ok()?;
@@ -190,19 +185,15 @@ impl Layer {
             k,
             n,
             w: offset(layer.w)?,
-            bias: offset(layer.bias)?,
-            mult: offset(layer.mult)?,
-            shift: offset(layer.shift)?,
+            bias: list(layer.bias)?,
+            mult: list(layer.mult)?,
+            shift: list(layer.shift)?,
             table,
             zero: code(layer.zero)?,
             min: code(layer.min)?,
             max: code(layer.max)?,
             facts,
-            bits: match n {
-                0..=4 => Bits::B128,
-                5..=8 => Bits::B256,
-                _ => widest,
-            },
+            bits: bits_for(n, widest),
         };
         (inside && layer.min <= layer.max).then_some(layer)
     }
@@ -242,12 +233,21 @@ impl Layer {
     }
 }
 
+/// The registers that the sums of so many rows need.
+fn bits_for(rows: usize, widest: Bits) -> Bits {
+    match rows {
+        0..=4 => Bits::B128,
+        5..=8 => Bits::B256,
+        _ => widest,
+    }
+}
+
 /// Where an element of 32 bits of a list is.
-fn list(at: i32, row: usize) -> Rm {
+fn list(list: Mem, row: usize) -> Rm {
     // CAST: rows are below 2^14.
     Rm::Mem(Mem {
-        base: WEIGHTS,
-        disp: at.wrapping_add((row as i32).wrapping_mul(4)),
+        disp: list.disp.wrapping_add((row as i32).wrapping_mul(4)),
+        ..list
     })
 }
 
@@ -260,6 +260,38 @@ impl Place {
         natural: true,
         taken: false,
     };
+}
+
+/// Writes the function of a layer of its own, whose codes are biased.
+pub(crate) fn emit_gemm(asm: &mut Asm<'_>, gemm: &GemmI8, isa: Isa, exit: Exit) {
+    let mut emitter = Emitter::new(asm, isa);
+    if emitter.gemm(gemm, exit).is_none() {
+        asm.fail(EmitError::Unsupported);
+    }
+}
+
+impl<'a, 'b> Emitter<'a, 'b> {
+    fn new(asm: &'a mut Asm<'b>, isa: Isa) -> Self {
+        let (bits, dot) = match isa {
+            Isa::Avx2 => (Bits::B256, Dot::Halves),
+            Isa::AvxVnni => (Bits::B256, Dot::Direct(&forms::VPDPBUSD_VEX)),
+            Isa::Avx512 => (Bits::B512, Dot::Halves),
+            Isa::Avx512Vnni => (Bits::B512, Dot::Direct(&forms::VPDPBUSD)),
+        };
+        Emitter {
+            asm,
+            bits,
+            dot,
+            free: match bits {
+                Bits::B512 => 0xff00_0000,
+                _ => 0xe000,
+            },
+            elements: [None; HELD],
+            near: [None; 2],
+            common: None,
+            loaded: [false; 2],
+        }
+    }
 }
 
 impl Emitter<'_, '_> {
@@ -288,7 +320,7 @@ impl Emitter<'_, '_> {
         for (i, layer) in all().enumerate() {
             let layer = layer?;
             if i == 0 {
-                codes = self.input(layer.k)?;
+                codes = self.input(layer.k, true)?;
             }
             if codes.len != layer.k || self.asm.failed() {
                 return None;
@@ -310,6 +342,46 @@ impl Emitter<'_, '_> {
         }
         self.asm.leave(exit);
         (count > 0).then_some(())
+    }
+
+    fn gemm(&mut self, gemm: &GemmI8, exit: Exit) -> Option<()> {
+        // CAST: to wider types.
+        let (k, n) = (gemm.k as usize, gemm.n as usize);
+        let inside = (1..1 << 14).contains(&k) && (1..1 << 14).contains(&n);
+        if !inside || gemm.min > gemm.max {
+            return None;
+        }
+        self.asm.enter();
+        let pointers = [
+            (X, args::GEMM_X),
+            (Y, args::GEMM_Y),
+            (WEIGHTS, args::GEMM_W),
+            (LISTS[0], args::GEMM_BIAS),
+            (LISTS[1], args::GEMM_MULT),
+            (LISTS[2], args::GEMM_SHIFT),
+        ];
+        for (register, at) in pointers {
+            self.asm.pointer(register, at);
+        }
+        let [bias, mult, shift] = LISTS.map(|base| Mem { base, disp: 0 });
+        let layer = Layer {
+            k,
+            n,
+            w: 0,
+            bias,
+            mult,
+            shift,
+            table: None,
+            zero: gemm.zero,
+            min: gemm.min,
+            max: gemm.max,
+            facts: gemm.facts,
+            bits: bits_for(n, self.bits),
+        };
+        let codes = self.input(k, false)?;
+        self.last(&layer, &codes, false, false)?;
+        self.asm.leave(exit);
+        Some(())
     }
 
     /// Whether sums of a chunk are done while those of the one before it become codes.

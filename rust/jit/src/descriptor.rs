@@ -32,6 +32,8 @@ pub enum Descriptor<'a> {
         /// Whether the output gets codes; else biased codes.
         flip: bool,
     },
+    /// A dense layer of 8-bit integers, for one position: `neural_gemm_i8_*`.
+    GemmI8(GemmI8),
     /// A chain of dense layers of single precision, for one sample: `neural_chain_f32_*`.
     ChainF32 {
         /// The layers, a [`float::ChainLayer`] each, as they stand in the plan.
@@ -48,6 +50,23 @@ pub enum Descriptor<'a> {
         /// The bits of what magnitudes are at least.
         eps: u32,
     },
+}
+
+/// A dense layer of 8-bit integers: one position, one segment, which starts at 0; codes are biased.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GemmI8 {
+    /// Outputs.
+    pub n: u32,
+    /// Inputs.
+    pub k: u32,
+    /// Zero point.
+    pub zero: u8,
+    /// Least code.
+    pub min: u8,
+    /// Greatest code.
+    pub max: u8,
+    /// What the constants allow, see [`Facts::of`].
+    pub facts: Facts,
 }
 
 /// A matrix product of single precision: one segment, which starts at 0; weights in panels.
@@ -95,7 +114,7 @@ impl<'a> Descriptor<'a> {
             if layer.k == 0 || layer.n == 0 || read.is_some_and(|n| n != layer.k) {
                 return None;
             }
-            *facts = Facts::of(&layer, weights)?;
+            *facts = Facts::of_layer(&layer, weights)?;
             read = Some(layer.n);
         }
         Some(Descriptor::ChainI8 {
@@ -155,9 +174,16 @@ impl<'a> Descriptor<'a> {
                     add(u64::from(word as u32));
                 }
                 for facts in facts {
-                    add(u64::from(facts.left) | u64::from(facts.narrow) << 1);
+                    add(facts.bits());
                 }
                 add(u64::from(*flip));
+            }
+            Descriptor::GemmI8(gemm) => {
+                let codes = [gemm.zero, gemm.min, gemm.max, 0];
+                for word in [gemm.n, gemm.k, u32::from_le_bytes(codes)] {
+                    add(u64::from(word));
+                }
+                add(1 << 35 | gemm.facts.bits());
             }
             Descriptor::ChainF32 { layers } => {
                 for word in fixed::elements(layers) {
@@ -204,6 +230,7 @@ impl<'a> Descriptor<'a> {
                 let sizes = sizes.filter_map(float::ChainLayer::read);
                 sized(out, "chain_f32", sizes.map(|layer| (layer.k, layer.n)))
             }
+            Descriptor::GemmI8(gemm) => write!(out, "gemm_i8 1x{}x{}", gemm.k, gemm.n),
             Descriptor::GemmF32(gemm) => {
                 write!(out, "gemm_f32 {}x{}x{}", gemm.positions, gemm.k, gemm.n)
             }
@@ -230,7 +257,7 @@ fn sized(
 
 impl Facts {
     /// Those of a layer; `None` if its constants miss the weights.
-    fn of(layer: &ChainLayer, weights: &[u8]) -> Option<Self> {
+    fn of_layer(layer: &ChainLayer, weights: &[u8]) -> Option<Self> {
         // CAST: to wider types.
         let size = |n: u32| n as usize;
         let rows = size(layer.n).checked_next_multiple_of(LANES)?;
@@ -246,18 +273,30 @@ impl Facts {
         if layer.table != ChainLayer::NONE {
             weights.get(size(layer.table)..)?.get(..256)?;
         }
+        Some(Facts::of(
+            layer.k,
+            layer.n,
+            list(layer.bias)?,
+            list(layer.shift)?,
+        ))
+    }
+
+    /// Those of `n` rows that read `k` codes, with these folded biases and shifts, `i32` little endian each.
+    pub fn of(k: u32, n: u32, bias: &[u8], shift: &[u8]) -> Self {
         // No product exceeds 255 * 128.
-        let products = u64::from(layer.k).saturating_mul(255 * 128);
-        let bias =
-            fixed::elements(list(layer.bias)?).fold(0, |most: u32, b| most.max(b.unsigned_abs()));
-        let shifts =
-            || fixed::elements(weights.get(size(layer.shift)..).unwrap_or_default()).take(rows);
-        list(layer.shift)?;
-        let used = || shifts().take(size(layer.n));
-        Some(Facts {
-            left: used().any(|shift| shift < 0),
+        let products = u64::from(k).saturating_mul(255 * 128);
+        let bias = fixed::elements(bias).fold(0, |most: u32, b| most.max(b.unsigned_abs()));
+        // CAST: to a wider type.
+        let shifts = || fixed::elements(shift).take(n as usize);
+        Facts {
+            left: shifts().any(|shift| shift < 0),
             narrow: products.saturating_add(u64::from(bias)) < 1 << 29
-                && used().all(|shift| (1..=31).contains(&shift)),
-        })
+                && shifts().all(|shift| (1..=31).contains(&shift)),
+        }
+    }
+
+    /// A bit for each of them.
+    fn bits(self) -> u64 {
+        u64::from(self.left) | u64::from(self.narrow) << 1
     }
 }

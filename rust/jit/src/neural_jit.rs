@@ -33,7 +33,7 @@ mod gemm_f32;
 use self::asm::Asm;
 
 pub use self::check::{check, CheckError};
-pub use self::descriptor::{Descriptor, Facts, GemmF32, Limit, LAYERS};
+pub use self::descriptor::{Descriptor, Facts, GemmF32, GemmI8, Limit, LAYERS};
 
 /// What code is made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,6 +94,7 @@ pub fn emit(
             facts,
             flip,
         } => chain::emit(&mut asm, layers, facts, *flip, isa, exit),
+        Descriptor::GemmI8(gemm) => chain::emit_gemm(&mut asm, gemm, isa, exit),
         Descriptor::ChainF32 { layers } => chain_f32::emit(&mut asm, layers, isa, exit),
         Descriptor::CosineF32 { rows, n, eps } => {
             cosine_f32::emit(&mut asm, (*rows, *n, *eps), isa, exit);

@@ -59,8 +59,8 @@ fn memory(base: Gpr, at: usize) -> Option<Rm> {
 }
 
 impl Emitter<'_, '_> {
-    /// The input as biased codes.
-    pub(super) fn input(&mut self, k: usize) -> Option<Place> {
+    /// The input as biased codes; those that are not flipped are biased already.
+    pub(super) fn input(&mut self, k: usize, flipped: bool) -> Option<Place> {
         let mut place = Place {
             len: k,
             ..Place::EMPTY
@@ -73,11 +73,17 @@ impl Emitter<'_, '_> {
             Dot::Halves => chunks.checked_mul(2)?,
         };
         let fits = needed <= free;
+        if !fits && !flipped {
+            place.buffer = Some(X);
+            return Some(place);
+        }
         if !fits {
             place.buffer = Some(self.buffer(0)?);
         }
         let flip = Vec(0);
-        self.splat_code(flip, self.bits, FLIP);
+        if flipped {
+            self.splat_code(flip, self.bits, FLIP);
+        }
         for chunk in 0..chunks {
             let at = chunk.checked_mul(vector)?;
             let to = match fits {
@@ -85,8 +91,10 @@ impl Emitter<'_, '_> {
                 false => self.spare(),
             };
             self.load(X, at, k.checked_sub(at)?.min(vector), to)?;
-            self.asm
-                .three(&forms::VPXOR, self.bits, to, to, Rm::Vec(flip));
+            if flipped {
+                self.asm
+                    .three(&forms::VPXOR, self.bits, to, to, Rm::Vec(flip));
+            }
             match place.buffer {
                 Some(base) => {
                     let to_memory = memory(base, at)?;
