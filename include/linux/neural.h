@@ -70,7 +70,8 @@ typedef struct neural_batch neural_batch_t;
  * Return: A reference to the network, to give back by neural_network_put(), or an
  * ERR_PTR: -EBADMSG for a damaged file, -EPROTONOSUPPORT for an unknown version,
  * -EOPNOTSUPP for an unknown operation, or single precision without AVX2, -EINVAL or -ERANGE for a
- * wrong field, -E2BIG for too costly a model, -EEXIST when the name is taken, -ENOMEM.
+ * wrong field, -E2BIG for too costly a model, -EEXIST when the name is taken, -ENOSPC when there
+ * are no more ids, -EINTR when the caller is being killed, -ENOMEM.
  */
 struct neural_network *neural_network_load(const char *name, const void *data,
 					   size_t size);
@@ -114,7 +115,8 @@ int neural_network_replace(struct neural_network *nn, const void *data,
  * @name: its name
  *
  * Context: Any but NMI.
- * Return: A reference to the network, to give back by neural_network_put(), or ERR_PTR(-ENOENT).
+ * Return: A reference to the network, to give back by neural_network_put(), or an
+ * ERR_PTR: -ENOENT, or -EINVAL for what is no name.
  */
 struct neural_network *neural_network_get(const char *name);
 
@@ -133,7 +135,7 @@ void neural_network_put(struct neural_network *nn);
  * It is not found any more from now on. Who holds a reference may go on to predict.
  *
  * Context: Task, may sleep.
- * Return: 0, or -ENOENT.
+ * Return: 0; -ENOENT; -EINVAL for what is no name; -ENOMEM.
  */
 int neural_network_unload(const char *name);
 
@@ -202,7 +204,7 @@ int neural_network_configure(struct neural_network *nn, const char *line);
  * neural_network_predict() - predict one sample
  * @nn: the network
  * @input: neural_network_input_dim() elements of the type that neural_network_dtype() tells
- * @output: room for neural_network_output_dim() elements of the same type
+ * @output: room for neural_network_output_dim() elements of the same type, apart from @input
  *
  * Allocates nothing and takes no lock that a load, a replacement or a change of settings holds.
  *
@@ -214,9 +216,10 @@ int neural_network_configure(struct neural_network *nn, const char *line);
  * there is none in a hard interrupt that interrupts one, a softirq or code with softirqs off.
  * Return: 0; -EAGAIN when the network is too costly for a caller that may not sleep; -EXDEV when
  * the CPU is not allowed and the caller cannot wait for another one; -ENXIO when no allowed CPU is
- * online; -EBUSY from an NMI or from within a prediction; -EINTR when a signal came during a
- * costly one; -EOPNOTSUPP from a network of single precision where vector code may not run or is
- * switched off; -EINVAL for a NULL pointer.
+ * online; -EBUSY from an NMI or from within a prediction; -EINTR when the caller was killed during
+ * a costly one, or got a signal while it waited; -EOPNOTSUPP from a network of single precision
+ * where vector code may not run or is switched off; -EINVAL for a NULL pointer, or when @output
+ * overlaps @input.
  */
 int neural_network_predict(struct neural_network *nn, const void *input,
 			   void *output);

@@ -40,6 +40,7 @@ use crate::{
     settings,
     sys::{
         chardev::Handler,
+        cpu,
         samples::Samples,
         slab::SlabArc,
         uabi::{
@@ -210,6 +211,7 @@ impl Handle {
         let mut works = WorkSet::new(work::batch_items())
             .map_err(|_| Failure::memory("work items", 64 * work::batch_items()))?;
         let mut done = 0;
+        let start = cpu::now_ns();
         let result = self.with_memory(chunk * (inputs + outputs), |memory| {
             while done < count {
                 let now = chunk.min(count - done);
@@ -222,7 +224,7 @@ impl Handle {
                     .read_slice(input)
                     .map_err(fault("input"))?;
                 let samples = Samples::packed(input, inputs, output, outputs);
-                network.predict_batch(&samples, &mut works)?;
+                network.predict_part(&samples, &mut works)?;
                 slice(at(request.output, outputs), now * outputs)
                     .writer()
                     .write_slice(output)
@@ -231,6 +233,7 @@ impl Handle {
             }
             Ok(())
         });
+        network.batch_done(start, count, &result);
         result.inspect_err(|failure| count_fault(&network, failure))
     }
 }

@@ -147,7 +147,7 @@ pub(crate) fn write_config(network: &Network, f: &mut dyn Write) -> fmt::Result 
 
 fn store_config(network: &Network, reader: &mut UserSliceReader) -> Result {
     if reader.len() > settings::MAX_TEXT {
-        return Err(E2BIG);
+        return Err(network.refuse_text(reader.len()));
     }
     let mut text = KVVec::from_elem(0u8, reader.len(), GFP_KERNEL)?;
     reader.read_slice(&mut text)?;
@@ -228,19 +228,16 @@ fn cpus_text(network: &Network, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-/// Nodes that the `numa` file can tell apart.
-const MAX_NODES: usize = 64;
-
 #[inline(never)]
 fn numa_text(network: &SlabArc<Network>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let Some(model) = network.model() else {
         return Ok(());
     };
-    let mut weights = [0u32; MAX_NODES];
-    let mut scratch = [0u32; MAX_NODES];
+    let zeros = || KVec::from_elem(0u32, cpu::nr_nodes(), GFP_KERNEL).map_err(|_| fmt::Error);
+    let (mut weights, mut scratch) = (zeros()?, zeros()?);
     model.count_nodes(&mut weights, &mut scratch);
     let nodes = weights.iter().zip(scratch.iter()).enumerate();
-    for (node, (weights, scratch)) in nodes.take(cpu::nr_nodes()) {
+    for (node, (weights, scratch)) in nodes {
         writeln!(
             f,
             "node{node}: weights_pages {weights} scratch_pages {scratch}"

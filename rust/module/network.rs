@@ -170,7 +170,7 @@ fn spread_of(policy: NumaPolicy, node: u32) -> Spread {
 
 fn check_node(settings: &Settings) -> Outcome {
     let node = i32::try_from(settings.numa_node).unwrap_or(-1);
-    if settings.numa_policy == NumaPolicy::Node && !cpu::node_has_memory(node) {
+    if !cpu::node_has_memory(node) {
         return Err(failure!(
             EINVAL,
             Config,

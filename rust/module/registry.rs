@@ -189,7 +189,7 @@ fn table_of(networks: KVVec<SlabArc<Network>>) -> Outcome<Arc<Table>> {
 
 /// Keeps the line of a request that was refused, for the debugfs file `last_error`, and counts it:
 /// for its network, or in the sum if it has none.
-fn note<T>(result: Outcome<T>, network: Option<&Network>) -> Outcome<T> {
+pub(crate) fn note<T>(result: Outcome<T>, network: Option<&Network>) -> Outcome<T> {
     if let Err(failure) = &result {
         let mut notes = NOTES.lock();
         notes.last_error = failure.line;

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 54
+ktap_plan 58
 
 make_models
 modprobe neural neural_models=digits
@@ -52,10 +52,13 @@ t "what was read is written back" sh -c "cat /tmp/before > $N/config"
 t "and is the same" cmp -s /tmp/before $N/config
 
 for line in "cache_timeout" "cache_timeout x" "cache_timeout 1 2" "nonsense 1" "simd 2" \
-	"cache_eviction best" "numa_policy 7" "workload fast" "allowed_cpus 0-" ""; do
+	"cache_eviction best" "numa_policy 7" "numa_node 7" "workload fast" "allowed_cpus 0-" ""; do
 	refuse "'$line' is refused" "Invalid argument" write $N/config "$line"
 	t "and the reason can be read" sh -c "grep -q '^config: .*${line%% *}' $N/last_error"
 done
+yes "cache_size 1" | head -n 400 >/tmp/long
+refuse "too much text is refused" "Argument list too long" sh -c "cat /tmp/long >$N/config"
+t "and the reason can be read" grep -q '^config: .* bytes are more than 4096' $N/last_error
 t "nothing has changed" cmp -s /tmp/before $N/config
 
 write $N/config "cache_timeout 3600000"

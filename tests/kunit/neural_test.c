@@ -146,6 +146,7 @@ static void bad_arguments_get_their_errno(struct kunit *test)
 			-EBADMSG);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, NULL, out), -EINVAL);
 	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, NULL), -EINVAL);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, in), -EINVAL);
 	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "cache_timeout"),
 			-EINVAL);
 	KUNIT_EXPECT_EQ(test, neural_network_configure(nn, "no_such_key 1"),

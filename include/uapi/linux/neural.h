@@ -58,6 +58,7 @@ struct neural_msg {
 #define NEURAL_FEATURE_I8 (1ULL << 4) /* networks of 8-bit codes */
 /* networks of single precision, for which this CPU has vector code */
 #define NEURAL_FEATURE_F32 (1ULL << 5)
+#define NEURAL_FEATURE_I16 (1ULL << 6) /* networks of 16-bit codes */
 
 /**
  * struct neural_query - what this module is and can do

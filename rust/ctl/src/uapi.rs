@@ -29,7 +29,7 @@ pub const ERR_NAMES: [&str; ERR_KINDS] = [
     "config",
 ];
 /// The bits of `neural_query.features`, lowest first.
-pub const FEATURE_NAMES: [&str; 6] = ["q16", "cache", "numa", "replace", "i8", "f32"];
+pub const FEATURE_NAMES: [&str; 7] = ["q16", "cache", "numa", "replace", "i8", "f32", "i16"];
 /// `neural_info.dtype`: `__s32` in Q16.16.
 pub const DTYPE_Q16: u32 = 1;
 /// `neural_info.dtype`: `__s8`, codes.

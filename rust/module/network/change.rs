@@ -17,6 +17,7 @@ use crate::{
     cache::PredictionCache,
     failure::{
         failure,
+        Failure,
         Outcome, //
     },
     model::{
@@ -24,7 +25,10 @@ use crate::{
         Ports, //
     },
     registry,
-    settings::Change, //
+    settings::{
+        self,
+        Change, //
+    }, //
 };
 
 impl Network {
@@ -61,12 +65,22 @@ impl Network {
     ///
     /// Context: task, may sleep.
     pub(crate) fn configure(&self, text: &[u8]) -> Outcome {
-        let result = self.try_configure(text);
-        if let Err(failure) = &result {
-            self.count_error(failure.kind);
-            self.control.lock().last_error = failure.line;
-        }
-        result
+        self.try_configure(text)
+            .inspect_err(|failure| self.note(failure))
+    }
+
+    /// Refuses text that is too long to be read.
+    pub(crate) fn refuse_text(&self, len: usize) -> Error {
+        let most = settings::MAX_TEXT;
+        let failure = failure!(E2BIG, Config, "config: {len} bytes are more than {most}");
+        self.note(&failure);
+        failure.errno
+    }
+
+    /// Keeps why a change was refused.
+    fn note(&self, failure: &Failure) {
+        self.count_error(failure.kind);
+        self.control.lock().last_error = failure.line;
     }
 
     fn try_configure(&self, text: &[u8]) -> Outcome {

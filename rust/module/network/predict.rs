@@ -61,6 +61,12 @@ use crate::{
     }, //
 };
 
+/// Bytes of inputs that are looked up in the cache, and put there, with preemption off.
+const LOOK_UP_BYTES: usize = 16 << 10;
+
+/// Bytes of an input from which a section is not kept open while the cache works on it.
+const ASIDE_BYTES: usize = 256;
+
 /// How some samples were answered: `computed` ones, then perhaps one by the cache.
 struct Answers {
     cpu: usize,
@@ -145,8 +151,17 @@ impl Network {
             return Err(failure!(ENODEV, Model, "predict: no model"));
         };
         let generation = model.generation;
-        let vector = self.vectorised(&model, samples);
-        let most = samples.min(model.side_by_side(vector));
+        // Those of a batch were chosen when it began, whatever is set meanwhile.
+        let vector = match shared {
+            Some(kernels) => kernels.has_vector_code(),
+            None => self.vectorised(&model, samples),
+        };
+        let keys = LOOK_UP_BYTES.checked_div(self.input_bytes).unwrap_or(0);
+        let most = samples.min(model.side_by_side(vector)).min(keys.max(1));
+        if self.input_bytes > ASIDE_BYTES {
+            // The cache works on bytes without vector code.
+            leave(shared);
+        }
         let (computed, cached) = self.look_up_some(&rcu, generation, now, most, input, output);
         let answers = |cpu| Answers {
             cpu,
@@ -167,6 +182,9 @@ impl Network {
                     self.run_cheap(&model, &kernels, &guard, input, output)?;
                 }
             }
+            if self.input_bytes > ASIDE_BYTES {
+                leave(shared);
+            }
             self.remember(&rcu, generation, now, input, output);
             return Ok(answers(guard.cpu()));
         }
@@ -178,9 +196,7 @@ impl Network {
         drop(rcu);
         drop(guard);
         // Whoever waits must not keep vector registers.
-        if let Some(kernels) = shared {
-            kernels.leave();
-        }
+        leave(shared);
         let (cpu, generation) = match held {
             Some(model) => self.run_costly(&model, input, output)?,
             None => self.run_elsewhere(input, output)?,
@@ -434,6 +450,22 @@ impl Network {
     ///
     /// Context: task, may sleep.
     pub(crate) fn predict_batch(&self, samples: &Samples<'_>, works: &mut WorkSet) -> Outcome {
+        let start = cpu::now_ns();
+        let result = self.predict_part(samples, works);
+        self.batch_done(start, samples.len(), &result);
+        result
+    }
+
+    /// Counts and traces a batch of so many samples, begun at `start`, whose parts are done.
+    pub(crate) fn batch_done(&self, start: u64, samples: usize, result: &Outcome) {
+        self.counters.of(cpu::current_cpu()).record_batch();
+        let ns = cpu::now_ns().saturating_sub(start);
+        // CAST: A batch has at most NEURAL_BATCH_MAX samples.
+        trace::predict(self.id, ns, samples as u32, errno(result));
+    }
+
+    /// As [`Self::predict_batch`], a part of a batch that the caller counts.
+    pub(crate) fn predict_part(&self, samples: &Samples<'_>, works: &mut WorkSet) -> Outcome {
         if samples.sizes() != (self.input_bytes, self.output_bytes) {
             let (input, output) = samples.sizes();
             let failure = failure!(
@@ -455,7 +487,6 @@ impl Network {
                 "batch: needs a caller that may sleep"
             ));
         }
-        let start = cpu::now_ns();
         let stop = AtomicBool::new(false);
         pin_init::stack_pin_init!(let first = new_mutex!(None::<Failure>, "neural_batch"));
         let fail = |failure: Failure| {
@@ -479,10 +510,11 @@ impl Network {
                     break;
                 };
                 let kernels = dispatch::kernels(vector, None);
-                if let Err(failure) = self.predict_all(input, output, &kernels) {
+                let result = self.predict_all(input, output, &kernels);
+                drop(kernels);
+                if let Err(failure) = result {
                     fail(failure);
                 }
-                drop(kernels);
                 if cpu::dying() {
                     stop.store(true, Relaxed);
                 }
@@ -504,8 +536,13 @@ impl Network {
         } else if helps {
             work();
         } else {
-            let target = self.pick_cpu()?;
-            works.run(core::iter::once(target), &work, || {}, &stop);
+            match self.pick_cpu() {
+                Ok(target) => works.run(core::iter::once(target), &work, || {}, &stop),
+                Err(failure) => {
+                    self.count_error(failure.kind);
+                    fail(failure);
+                }
+            }
         }
         drop(stay);
         // When no other CPU could be had, or not any more.
@@ -514,12 +551,8 @@ impl Network {
             self.count_error(Kind::Interrupted);
             fail(interrupted("batch"));
         }
-        let result = first.lock().map_or(Ok(()), Err);
-        self.counters.of(cpu::current_cpu()).record_batch();
-        let ns = cpu::now_ns().saturating_sub(start);
-        // CAST: A batch has at most NEURAL_BATCH_MAX samples.
-        trace::predict(self.id, ns, samples.len() as u32, errno(&result));
-        result
+        let failure = *first.lock();
+        failure.map_or(Ok(()), Err)
     }
 }
 
@@ -534,6 +567,13 @@ fn lookup_code(lookup: Lookup) -> u32 {
 
 fn interrupted(what: &str) -> Failure {
     failure!(EINTR, Interrupted, "{what}: the caller is being killed")
+}
+
+/// Closes the section of kernels that several samples share.
+fn leave(shared: Option<&Dispatch<'_>>) {
+    if let Some(kernels) = shared {
+        kernels.leave();
+    }
 }
 
 /// A result as trace events show it.

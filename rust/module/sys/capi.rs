@@ -80,6 +80,11 @@ fn to_handle(result: Outcome<SlabArc<Network>>) -> *mut Network {
     }
 }
 
+/// What is refused before the registry sees it; why, stands where its own reasons do.
+fn refused(failure: Failure) -> *mut Network {
+    to_handle(registry::note(Err(failure), None))
+}
+
 /// # Safety
 ///
 /// `text` is a NUL-terminated string or null.
@@ -114,10 +119,10 @@ pub(crate) unsafe extern "C" fn neural_network_load(
     // SAFETY: By this function's requirements.
     let name = match unsafe { name_of(name) } {
         Ok(name) => name,
-        Err(failure) => return to_handle(Err(failure)),
+        Err(failure) => return refused(failure),
     };
     if data.is_null() {
-        return to_handle(Err(failure!(EINVAL, Input, "data: is null")));
+        return refused(failure!(EINVAL, Input, "data: is null"));
     }
     // SAFETY: By this function's requirements.
     let bytes = unsafe { core::slice::from_raw_parts(data.cast::<u8>(), size) };
@@ -138,20 +143,25 @@ pub(crate) unsafe extern "C" fn neural_network_create(
     seed: u64,
 ) -> *mut Network {
     if dims.is_null() || !(2..=1024).contains(&n) {
-        return to_handle(Err(failure!(
+        return refused(failure!(
             EINVAL,
             Input,
             "dims: must be 2 to 1024 sizes, not {n}"
-        )));
+        ));
     }
     // SAFETY: By this function's requirements.
     let dims = unsafe { core::slice::from_raw_parts(dims, n as usize) };
     // SAFETY: By this function's requirements.
     let name = unsafe { needed_name(name) };
-    to_handle(name.and_then(|name| create(name, dims, activation, seed)))
+    let made = name.and_then(|name| Ok((name, xavier_file(name, dims, activation, seed)?)));
+    match made {
+        Ok((name, file)) => to_handle(registry::load(Some(name), &file)),
+        Err(failure) => refused(failure),
+    }
 }
 
-fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<SlabArc<Network>> {
+/// The model file of a network with random weights.
+fn xavier_file(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<KVVec<u8>> {
     let refuse = |error| Failure::from_core(error, Kind::Model);
     let no_memory = |_| Failure::memory("a network", dims.len() * 64);
     let hidden = u16::try_from(activation)
@@ -192,7 +202,7 @@ fn create(name: Name, dims: &[u32], activation: u32, seed: u64) -> Outcome<SlabA
         }
     };
     nnm::write_dense(name.as_str(), &specs, &mut fill, &mut file).map_err(refuse)?;
-    registry::load(Some(name), &file)
+    Ok(file)
 }
 
 /// # Safety
@@ -344,7 +354,7 @@ pub(crate) unsafe extern "C" fn neural_network_configure(
 /// # Safety
 ///
 /// The caller holds a reference to `nn`; `input` and `output` address as many elements as the
-/// network has, and do not overlap.
+/// network has.
 #[no_mangle]
 pub(crate) unsafe extern "C" fn neural_network_predict(
     nn: *mut Network,
@@ -355,10 +365,17 @@ pub(crate) unsafe extern "C" fn neural_network_predict(
         return EINVAL.to_errno();
     }
     // SAFETY: By this function's requirements.
-    let (network, input, output) = unsafe {
-        let network = borrow(nn);
+    let network = unsafe { borrow(nn) };
+    let (from, to) = (input.addr(), output.addr());
+    if from < to.saturating_add(network.output_bytes)
+        && to < from.saturating_add(network.input_bytes)
+    {
+        network.count_error(Kind::Input);
+        return EINVAL.to_errno();
+    }
+    // SAFETY: By this function's requirements; they do not overlap.
+    let (input, output) = unsafe {
         (
-            network,
             core::slice::from_raw_parts(input.cast::<u8>(), network.input_bytes),
             core::slice::from_raw_parts_mut(output.cast::<u8>(), network.output_bytes),
         )

@@ -172,6 +172,6 @@ pub(crate) const BATCH_MAX: u32 = 1 << 20;
 /// `NEURAL_LOAD_FIRMWARE`.
 pub(crate) const LOAD_FIRMWARE: u32 = 1;
 /// The `NEURAL_FEATURE_*` bits that this module has on every CPU.
-pub(crate) const FEATURES: u64 = 0x1f;
+pub(crate) const FEATURES: u64 = 0x5f;
 /// `NEURAL_FEATURE_F32`.
 pub(crate) const FEATURE_F32: u64 = 1 << 5;

@@ -139,6 +139,11 @@ impl<S: Section> Simd<S> {
         &self.section
     }
 
+    /// Whether there is vector code to use.
+    pub const fn has_vector_code(&self) -> bool {
+        self.set.is_some()
+    }
+
     /// Operations that vector code has done.
     pub fn operations(&self) -> u64 {
         self.operations.get()
