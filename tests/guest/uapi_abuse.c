@@ -521,8 +521,7 @@ static void test_random(unsigned int requests)
 		}
 		ioctl(dev, cmds[seed % ARRAY_SIZE(cmds)], request);
 	}
-	result(count_networks() == before,
-	       "random requests change nothing");
+	result(count_networks() == before, "random requests change nothing");
 }
 
 int main(int argc, char **argv)
