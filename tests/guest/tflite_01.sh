@@ -15,12 +15,12 @@ M=/neural/models
 # all CASE...: the networks give the answers that stand at the end of the golden files.
 all() {
 	for case; do
-		neuralctl convert "$T/$case.tflite" -o "/tmp/$case.nnm" >/dev/null &&
+		if ! { neuralctl convert "$T/$case.tflite" -o "/tmp/$case.nnm" >/dev/null &&
 			neuralctl load "/tmp/$case.nnm" >/dev/null &&
-			codes_predict "$case" "$T/$case.gold" || {
+			codes_predict "$case" "$T/$case.gold"; }; then
 			echo "$case: is wrong"
 			return 1
-		}
+		fi
 		rm "/tmp/$case.nnm"
 	done
 	neuralctl unload "$@"
