@@ -59,7 +59,7 @@ race=$!
 rounds=40
 [ ! -e /sys/kernel/debug/kmemleak ] || rounds=10
 t "the module comes and goes while the device is being opened" \
-	module_cycle "$(modinfo -n neural)" neural_models=digits $rounds
+	module_cycle "$(modinfo -n neural)" "neural_models=digits neural_force_isa=scalar" $rounds
 t "the module is gone" sh -c "! grep -q '^neural ' /proc/modules"
 kill -TERM $race
 wait $race
