@@ -125,6 +125,11 @@ impl Sums {
         registers: 4,
     };
 
+    /// Whether they have two halves, each for other groups of codes.
+    fn paired(self, layer: &Layer) -> bool {
+        self.first == Sums::NEXT.first && layer.bits == Bits::B128
+    }
+
     /// One of them.
     fn at(self, n: usize) -> Option<Vec> {
         let n = u8::try_from(n).ok()?;

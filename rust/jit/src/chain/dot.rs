@@ -3,7 +3,7 @@
 //! Sums of products.
 
 use super::{list, Dot, Emitter, Layer, Place, Sums, FLIP, GROUP, HELD, NEAR, PARTS, WEIGHTS};
-use crate::asm::forms;
+use crate::asm::forms::{self, Form};
 use crate::asm::{Bits, Mem, Rm, Vec, Which};
 
 /// Four codes, repeated, or the lower halves of them.
@@ -126,6 +126,9 @@ impl Emitter<'_, '_> {
         let Dot::Direct(form) = self.dot else {
             return None;
         };
+        if let (Some(chunk), true) = (chunk, sums.paired(layer)) {
+            return self.pairs(form, layer, codes, chunk, sums);
+        }
         let bits = layer.bits;
         let turns = Self::turns(layer, count, sums);
         let mut quad = None;
@@ -149,9 +152,71 @@ impl Emitter<'_, '_> {
         Some(())
     }
 
+    /// The products of four rows at most with the codes of a chunk: of two groups at once, each in a half of the sums.
+    fn pairs(
+        &mut self,
+        form: &Form,
+        layer: &Layer,
+        codes: &Place,
+        chunk: usize,
+        sums: Sums,
+    ) -> Option<()> {
+        let from = *codes.registers.get(chunk)?;
+        let bits = Bits::B256;
+        let groups = || {
+            let all = codes.groups(self.bits.bytes());
+            all.filter(move |group| group.chunk == chunk)
+        };
+        let mut all = [None; 16];
+        for group in groups() {
+            let element = usize::from(group.element.unwrap_or(0));
+            let place = usize::from(group.lane)
+                .checked_mul(4)?
+                .checked_add(element)?;
+            *all.get_mut(place)? = Some(group.number);
+        }
+        let turns = Self::turns(layer, 1, sums);
+        for (half, lanes) in all.chunks_exact(8).enumerate() {
+            let (low, high) = lanes.split_at(4);
+            let source = match half {
+                0 => from,
+                _ => {
+                    let to = Rm::Vec(QUAD);
+                    self.asm
+                        .extract(&forms::VEXTRACTI64X4, Bits::B512, to, from, 1);
+                    QUAD
+                }
+            };
+            for (i, (&low, &high)) in low.iter().zip(high).enumerate() {
+                let Some(low) = low else {
+                    continue;
+                };
+                let first = self.weights(layer, 0, low, 1)?;
+                self.asm.load(&forms::VMOVDQU, Bits::B128, PRODUCT, first);
+                if let Some(high) = high {
+                    let second = self.weights(layer, 0, high, 1)?;
+                    self.asm
+                        .three_n(&forms::VINSERTI128, bits, PRODUCT, PRODUCT, second, 1);
+                }
+                let weights = Rm::Vec(PRODUCT);
+                let element = u8::try_from(i).ok()?;
+                let every = element << 6 | element << 4 | element << 2 | element;
+                self.asm
+                    .load_n(&forms::VPSHUFD, bits, CODES, Rm::Vec(source), every);
+                let to = sums.at(i.checked_rem(turns)?)?;
+                self.asm.three(form, bits, to, CODES, weights);
+            }
+        }
+        Some(())
+    }
+
     /// The sums of all turns in those of the first one.
     pub(super) fn combine(&mut self, layer: &Layer, count: usize, sums: Sums) -> Option<()> {
         let turns = Self::turns(layer, count, sums);
+        let bits = match sums.paired(layer) {
+            true => Bits::B256,
+            false => layer.bits,
+        };
         let mut step = 1usize;
         while step < turns {
             for turn in (0..turns.checked_sub(step)?).step_by(step.checked_mul(2)?) {
@@ -159,10 +224,16 @@ impl Emitter<'_, '_> {
                     let n = turn.checked_mul(count)?.checked_add(part)?;
                     let to = sums.at(n)?;
                     let other = Rm::Vec(sums.at(n.checked_add(step.checked_mul(count)?)?)?);
-                    self.asm.three(&forms::VPADDD, layer.bits, to, to, other);
+                    self.asm.three(&forms::VPADDD, bits, to, to, other);
                 }
             }
             step = step.checked_mul(2)?;
+        }
+        if sums.paired(layer) {
+            let (sum, upper) = (sums.at(0)?, Rm::Vec(CODES));
+            self.asm
+                .extract(&forms::VEXTRACTI32X4, Bits::B256, upper, sum, 1);
+            self.asm.three(&forms::VPADDD, layer.bits, sum, sum, upper);
         }
         Some(())
     }

@@ -101,8 +101,10 @@ impl Code {
     /// Puts code there, and gives its address.
     pub(crate) fn load(&mut self, code: &[u8]) -> *const u8 {
         self.0.protect(libc::PROT_READ | libc::PROT_WRITE);
-        let place = self.0.end(code.len());
-        place.copy_from_slice(code);
+        // At the beginning of a line, as where it is kept.
+        let place = self.0.end(code.len().next_multiple_of(64));
+        place.fill(0xcc);
+        place[..code.len()].copy_from_slice(code);
         let place = place.as_ptr();
         self.0.protect(libc::PROT_READ | libc::PROT_EXEC);
         place
