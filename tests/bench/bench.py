@@ -35,6 +35,8 @@ from models import Item
 
 #: How far answers in single precision may be apart, in parts of the greatest one; Q16.16 and ONNX with 8-bit codes.
 FLOAT_BOUND, Q16_BOUND, CODES_BOUND = 1e-4, 2.0**-8, 0.1
+#: The same where LiteRT makes codes of values at run time.
+ROUNDED_BOUND = 0.02
 #: How many codes peers may be off that round otherwise.
 STEPS = 8
 #: TensorFlow Lite Micro is timed up to so many multiply-accumulates.
@@ -119,6 +121,7 @@ class Checker:
         self.skipped: dict[str, list[str]] = defaultdict(list)
         self.steps: dict[str, float] = defaultdict(float)
         self.worst: dict[str, float] = defaultdict(float)
+        self.rounded: dict[str, float] = defaultdict(float)
         self.floats: dict[tuple[str, int], list[float]] = {}
         self.exact = 0
 
@@ -147,6 +150,9 @@ class Checker:
                 self.steps[engine.name] = max(self.steps[engine.name], off)
         elif item.dtype == "q16":
             off, bound = apart(base, got), Q16_BOUND * max(size, 1.0)
+        elif item.rounded:
+            off, bound = apart(base, got), ROUNDED_BOUND * size
+            self.rounded[engine.name] = max(self.rounded[engine.name], off / size)
         else:
             off, bound = apart(base, got), FLOAT_BOUND * size
             self.worst[engine.name] = max(self.worst[engine.name], off / size)
@@ -181,6 +187,11 @@ class Checker:
         said += [
             f"{name}, single precision: within {off:.1e} of LiteRT, as a part of the greatest number"
             for name, off in self.worst.items()
+            if name != "LiteRT"
+        ]
+        said += [
+            f"{name}, weights in int8: within {off:.1e} of LiteRT, which rounds values to 8 bits as well"
+            for name, off in self.rounded.items()
             if name != "LiteRT"
         ]
         return said + [f"skipped: {why} ({', '.join(keys)})" for why, keys in self.skipped.items()]

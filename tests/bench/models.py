@@ -35,6 +35,8 @@ class Item:
     #: What a step of the output is worth, and the code of 0.0.
     out_scale: float = 0.0
     out_zero: int = 0
+    #: Whether LiteRT makes codes of values in single precision, for weights that are codes.
+    rounded: bool = False
     #: Whether it is a work of its own, or stands in the table of growing layers or growing batches.
     group: str = "main"
 
@@ -214,6 +216,8 @@ class Writer:
                 x = rng.integers(-128, 128, shape, np.int8) if dtype == "i8" else rng.standard_normal(shape, np.float32)
                 constants = [model.buffers[t.buffer].data for t in graph.tensors]
                 item = Item(case, dtype, 1, macs, sum(len(c) for c in constants if c is not None))
+                weights = (graph.tensors[op.inputs[1]] for op in graph.operators if len(op.inputs) == 3)
+                item.rounded = dtype == "f32" and any(t.type == tfl.TensorType.INT8 for t in weights)
                 if dtype == "i8":
                     q = graph.tensors[graph.outputs[0]].quantization
                     item.out_scale, item.out_zero = float(q.scale[0]), int(q.zeroPoint[0])

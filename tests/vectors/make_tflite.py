@@ -516,6 +516,14 @@ def dense() -> Graph:
     return g
 
 
+def hybrid() -> Graph:
+    """The same in float32, but for its weights."""
+    g = dense()
+    for i in (0, 2, 3):
+        g.retype(i, "f32")
+    return g
+
+
 def refusals() -> dict[str, tuple[bytes, str]]:
     """Files that must be refused, and what the line must say."""
     made: dict[str, tuple[bytes, str]] = {}
@@ -584,7 +592,6 @@ def refusals() -> dict[str, tuple[bytes, str]]:
     spoiled("rows", "tensor 't0': has 5 elements", put(tensor(0), "shape", numbers(1, 5)))
     spoiled("huge", "tensor 't0': has 2147483648 elements", put(tensor(0), "shape", numbers(1 << 16, 1 << 16)))
     spoiled("empty", "tensor 't0': is an input without", put(tensor(0), "shape", numbers(1, 0)))
-    graph("hybrid", "tensor 't1': is int8 for values in float32", lambda g: [g.retype(i, "f32") for i in (0, 2, 3)])
     graph(
         "unwritten",
         "tensor 't4': is read before",
@@ -634,6 +641,7 @@ def main() -> int:
         files[f"refuse/{name}.tflite"] = data
     says = "".join(f"{name} {line}\n" for name, (_, line) in spoilt.items())
     files["refuse/says.txt"] = says.encode()
+    files["hybrid_0.tflite"] = hybrid().tflite()
     files["gelu_0.tflite"] = elementwise(np.random.RandomState(args.seed), 0, "GELU").tflite()
     print(f"{len(files)} files, {sum(map(len, files.values()))} bytes")
     out = args.out or HERE / "tflite"

@@ -7,7 +7,12 @@
 The models are $NEURAL_DATA/models/{ad01,kws}_int8.tflite of MLPerf Tiny. A line has the name of the model, the index of
 a tensor that is computed, and the 64-bit FNV-1a of its bytes, for all inputs one after the other; the line of tensor -1
 is that of the file itself. Inputs are those of `inputs` below. For the guest, models_NAME.in has all inputs of a model
-and models_NAME.out its outputs. Where there is no TensorFlow Lite Micro or no model, the script says that it is skipped.
+and models_NAME.out its outputs.
+
+kws_fp32.tflite has weights in int8 for values in float32. models_kws_fp32.in has a few inputs in float32, and
+models_kws_fp32.out what the same graph gives whose weights are the numbers that those in int8 stand for.
+
+Where there is no TensorFlow Lite Micro or no model, the script says that it is skipped.
 """
 
 from __future__ import annotations
@@ -23,11 +28,13 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "tflite"
 MODELS = ["ad01_int8", "kws_int8"]
+MIXED = "kws_fp32"
 INPUTS = 16
 SKIP = 4
 MISSING = False
 
 try:
+    import flatbuffers
     import numpy as np
     from int8 import Random
     from tflite_micro.python.tflite_micro import runtime
@@ -78,6 +85,44 @@ def answers(name: str, file: bytes) -> dict[str, bytes]:
     }
 
 
+def plain(file: bytes) -> bytes:
+    """The file with weights in float32 instead of int8."""
+    model = schema.ModelT.InitFromPackedBuf(file, 0)
+    graph = model.subgraphs[0]
+    for weights in {int(op.inputs[1]) for op in graph.operators if len(op.inputs) == 3}:
+        tensor = graph.tensors[weights]
+        if tensor.type != schema.TensorType.INT8:
+            continue
+        scales = np.array(tensor.quantization.scale, np.float32)
+        along = [1] * len(tensor.shape)
+        along[tensor.quantization.quantizedDimension] = len(scales)
+        buffer = model.buffers[tensor.buffer]
+        codes = np.array(buffer.data, np.uint8).view(np.int8).reshape(tensor.shape)
+        numbers = codes.astype(np.float32) * scales.reshape(along)
+        buffer.data = np.frombuffer(numbers.tobytes(), np.uint8)
+        tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def floats(name: str, file: bytes) -> dict[str, bytes]:
+    """The hash of the file, samples and answers."""
+    micro = runtime.Interpreter.from_bytes(plain(file), arena_size=8 << 20)
+    given, got = b"", b""
+    for seed, scale in enumerate((1 / 64, 1 / 4, 1, 2)):
+        sample = Random(seed).codes(490).astype(np.float32) * np.float32(scale)
+        micro.set_input(sample.reshape(1, 49, 10, 1), 0)
+        micro.invoke()
+        given += sample.tobytes()
+        got += np.array(micro.get_output(0), np.float32).tobytes()
+    return {
+        "models.txt": f"{name} -1 {fnv(file)}\n".encode(),
+        f"models_{name}.in": given,
+        f"models_{name}.out": got,
+    }
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description="Write down what TensorFlow Lite Micro computes from whole models.")
@@ -91,13 +136,15 @@ def main() -> int:
             return SKIP if args.check else 0
         os.environ["NEURAL_VENV"] = python
         os.execv(python, [python, *sys.argv])
-    paths = [Path(os.environ.get("NEURAL_DATA", "")) / "models" / f"{name}.tflite" for name in MODELS]
+    folder = Path(os.environ.get("NEURAL_DATA", "")) / "models"
+    paths = [folder / f"{name}.tflite" for name in (*MODELS, MIXED)]
     if "NEURAL_DATA" not in os.environ or not all(path.is_file() for path in paths):
         print("SKIP: models: $NEURAL_DATA has none")
         return SKIP if args.check else 0
     files: dict[str, bytes] = {}
     for path in paths:
-        for name, data in answers(path.stem, path.read_bytes()).items():
+        made = floats if path.stem == MIXED else answers
+        for name, data in made(path.stem, path.read_bytes()).items():
             files[name] = files.get(name, b"") + data
     wrong = 0
     for name, data in files.items():

@@ -24,7 +24,7 @@ use neuralctl::quantise::{Bits, Method};
 use neuralctl::reference::Reference;
 use neuralctl::table::Table;
 use neuralctl::tflite::graph::{self, Graph, Kind};
-use neuralctl::tflite::{convert, read};
+use neuralctl::tflite::{convert, read, stored_as_codes};
 
 /// Scalar code, and every set of vector code that this CPU has.
 fn kernels() -> Vec<Simd<NoSection>> {
@@ -288,6 +288,65 @@ fn floats_are_those_of_tensorflow_lite_micro_but_for_rounding() {
         }
     }
     assert!(compared > 500, "{compared}");
+}
+
+/// The bits of numbers.
+fn words(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| x.to_le_bytes()).collect()
+}
+
+#[test]
+fn weights_in_codes_become_the_numbers_that_they_stand_for() {
+    let file = fs::read(vectors().join("hybrid_0.tflite")).unwrap();
+    let graph = read(&file).unwrap();
+    assert_eq!(stored_as_codes(&graph, graph.outputs[0]), 1);
+    let made = convert(&graph, graph.outputs[0], "test").unwrap();
+    let model = nnm::parse(&made, &Limits::default()).unwrap();
+    let weights = model.tensor(model.op(0).unwrap().inputs[1]).unwrap();
+    assert_eq!(model.data(&weights).unwrap(), words(&[0.01; 8]));
+    // Nothing is stored so in a graph of codes, or of numbers alone.
+    for name in ["fully_connected_0", "float_0"] {
+        let file = fs::read(vectors().join(format!("{name}.tflite"))).unwrap();
+        let graph = read(&file).unwrap();
+        assert_eq!(stored_as_codes(&graph, graph.outputs[0]), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_whole_model_of_floats_with_weights_in_codes_is_that_of_tensorflow_lite_micro() {
+    let Some(dir) = std::env::var_os("NEURAL_DATA").map(|d| PathBuf::from(d).join("models")) else {
+        println!("SKIP: models: NEURAL_DATA is not set");
+        return;
+    };
+    let Ok(file) = fs::read(dir.join("kws_fp32.tflite")) else {
+        println!("SKIP: kws_fp32.tflite is not there");
+        return;
+    };
+    let graph = read(&file).unwrap();
+    assert_eq!(stored_as_codes(&graph, graph.outputs[0]), 5);
+    let made = convert(&graph, graph.outputs[0], "kws").unwrap();
+    let reads = |end| fs::read(vectors().join(format!("models_kws_fp32.{end}"))).unwrap();
+    let (input, want) = (reads("in"), reads("out"));
+    let mut compared = 0;
+    // Scalar code computes no numbers.
+    let features = Features::detect();
+    for isa in Isa::ALL.into_iter().filter(|isa| *isa != Isa::Scalar) {
+        let Some(set) = Set::select(&features, Some(isa)) else {
+            continue;
+        };
+        let vectors = Simd::new(Some(set), NoSection);
+        for (x, want) in input.chunks(490 * 4).zip(want.chunks(12 * 4)) {
+            let have = floats(&run_with(&vectors, &made, x));
+            for (have, want) in have.iter().zip(floats(want)) {
+                assert!(
+                    (have - want).abs() <= 1e-5,
+                    "{vectors:?}: {have}, not {want}"
+                );
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 48, "{compared}");
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(super) fn onnx(
         return Err(Error::usage("--samples", "goes with q16, i8 and i16"));
     }
     let file = onnx_to_floats(onnx, name, output)?;
-    Ok(Quantised { file, report: None })
+    Ok(Quantised::plain(file, None))
 }
 
 /// Writes the model file and reports.
@@ -80,6 +80,7 @@ pub(super) fn finish(
             "operations": engine.ops().len(),
             "macs": engine.macs(),
             "file_bytes": made.file.len(),
+            "layers_stored_as_codes": made.stored_as_codes,
         });
         if let (Some(report), Some(map)) = (&made.report, document.as_object_mut()) {
             map.insert("end_to_end".to_owned(), end_to_end(report));
@@ -100,6 +101,13 @@ pub(super) fn finish(
         )?;
         for (what, port) in [("input", input), ("output", output)] {
             writeln!(out, "{what}: {}{}", port.outline(), port.elements.codes())?;
+        }
+        if made.stored_as_codes > 0 {
+            writeln!(
+                out,
+                "weights of {} layers are 8-bit codes in the file: taken as the numbers that they stand for",
+                made.stored_as_codes
+            )?;
         }
         match &made.report {
             Some(report) => losses(out, report),

@@ -29,10 +29,15 @@ pub(super) fn convert(args: &cli::Convert, bytes: &[u8], name: &str) -> Result<Q
     let output = crate::tflite::output(&graph, args.output_name.as_deref())?;
     let file = crate::tflite::convert(&graph, output, name)?;
     let engine = Engine::new(&file)?;
+    let stored_as_codes = crate::tflite::stored_as_codes(&graph, output);
     match (args.element, engine.input().elements) {
         (Some(element @ (cli::Element::I8 | cli::Element::I16)), Elements::F32) => {
             let how = super::made::calibration(args, element)?;
-            crate::convert::floats_to_codes(&file, name, &how)
+            let made = crate::convert::floats_to_codes(&file, name, &how)?;
+            Ok(Quantised {
+                stored_as_codes,
+                ..made
+            })
         }
         (Some(wanted), has) if has.name() != super::made::type_name(wanted) => {
             let why = format!("cannot be made of a graph of {}", has.name());
@@ -42,7 +47,10 @@ pub(super) fn convert(args: &cli::Convert, bytes: &[u8], name: &str) -> Result<Q
             "--samples",
             "goes with ONNX, and with --type i8 or i16 of floats",
         )),
-        _ => Ok(Quantised { file, report: None }),
+        _ => Ok(Quantised {
+            stored_as_codes,
+            ..Quantised::plain(file, None)
+        }),
     }
 }
 

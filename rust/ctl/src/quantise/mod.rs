@@ -175,6 +175,19 @@ pub struct Quantised {
     pub file: Vec<u8>,
     /// What is lost, if there were samples.
     pub report: Option<Report>,
+    /// Layers of floats whose weights the file has as codes.
+    pub stored_as_codes: usize,
+}
+
+impl Quantised {
+    /// A model file, as it is.
+    pub fn plain(file: Vec<u8>, report: Option<Report>) -> Self {
+        Quantised {
+            file,
+            report,
+            stored_as_codes: 0,
+        }
+    }
 }
 
 /// Samples that layers are compared on.
@@ -209,7 +222,7 @@ pub(crate) fn quantise(
         Some(samples) => Some(report(&lowered, &file, &reference, samples)?),
         None => None,
     };
-    Ok(Quantised { file, report })
+    Ok(Quantised::plain(file, report))
 }
 
 fn needed(option: &str) -> Error {
@@ -232,7 +245,7 @@ fn sixteen(
     let file = lowered.net.file(name, lowered.input, lowered.output)?;
     Engine::new(&file)?;
     let report = Some(report(&lowered, &file, &reference, samples)?);
-    Ok(Quantised { file, report })
+    Ok(Quantised::plain(file, report))
 }
 
 /// The numbers of all tensors on samples.

@@ -329,7 +329,10 @@ impl<'g, 'a> Conversion<'g, 'a> {
             true => (DType::I8, DType::I32, 4),
             false => (DType::F32, DType::F32, 4),
         };
-        let data = w.data.unwrap_or_default();
+        let data = match (self.codes, w.dtype) {
+            (false, graph::DType::I8) => Cow::Owned(numbers(w)?),
+            _ => Cow::Borrowed(w.data.unwrap_or_default()),
+        };
         let weights = self.net.constant(of_w, dims, data)?;
         let bias = match op.inputs.get(2).copied().flatten() {
             Some(index) => {
@@ -715,6 +718,48 @@ impl<'g, 'a> Conversion<'g, 'a> {
         let to = self.activation(&dims, y)?;
         Ok(self.net.op(OpKind::Softmax, &[value], &params, to))
     }
+}
+
+/// The numbers that the codes of weights stand for, each rounded once.
+fn numbers(weights: &Tensor<'_>) -> Result<Vec<u8>> {
+    let Some(quant) = &weights.quant else {
+        return Err(weights.refuse("needs scales"));
+    };
+    let inner = product(weights.shape.get(quant.axis + 1..).unwrap_or_default()).max(1);
+    let codes = weights.data.unwrap_or_default().iter();
+    let number = |(i, code): (usize, &u8)| {
+        let scale = match quant.scale.as_slice() {
+            [one] => *one,
+            all => all.get(i / inner % all.len()).copied().unwrap_or_default(),
+        };
+        // CAST: the code.
+        f32::from(*code as i8) * scale
+    };
+    Ok(codes
+        .enumerate()
+        .flat_map(|code| number(code).to_le_bytes())
+        .collect())
+}
+
+/// How many of the operators that lead to tensor `output` have weights that are stored as codes while
+/// their values are floats. Weights become the numbers that the codes stand for; nothing else is rounded.
+pub fn stored_as_codes(graph: &Graph<'_>, output: usize) -> usize {
+    let dtype = |op: &Op, at: usize| {
+        let index = op.inputs.get(at).copied().flatten()?;
+        graph.tensors.get(index).map(|t| t.dtype)
+    };
+    let types = |op: &Op| [dtype(op, 0), dtype(op, 1)];
+    let mixed = [Some(graph::DType::F32), Some(graph::DType::I8)];
+    let weighted = |kind: &Kind| {
+        matches!(
+            kind,
+            Kind::FullyConnected(_) | Kind::Conv2d(..) | Kind::DepthwiseConv2d(..)
+        )
+    };
+    let all = needed(graph, output);
+    all.iter()
+        .filter(|(_, op)| weighted(&op.kind) && types(op) == mixed)
+        .count()
 }
 
 /// Whether an operator makes a code of a code.

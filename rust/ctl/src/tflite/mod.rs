@@ -16,7 +16,7 @@ mod read;
 pub mod scales;
 mod schema;
 
-pub use convert::{convert, output};
+pub use convert::{convert, output, stored_as_codes};
 pub use read::read;
 
 /// Whether bytes say that they are a TFLite file.

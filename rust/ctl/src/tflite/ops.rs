@@ -218,12 +218,8 @@ impl<'g> Check<'_, 'g> {
         };
         match (dtype, w.dtype) {
             (DType::F32, DType::F32) => (),
-            (DType::F32, DType::I8) => {
-                return Err(
-                    w.refuse("is int8 for values in float32 (hybrid), which is not supported")
-                )
-            }
-            (DType::I8 | DType::I16, DType::I8) => match &w.quant {
+            // Numbers that were stored as codes, for values in float32 ("hybrid"), among them.
+            (DType::F32 | DType::I8 | DType::I16, DType::I8) => match &w.quant {
                 Some(q) if q.zero == 0 && (q.scale.len() == 1 || q.axis == axis) => (),
                 Some(q) if q.zero == 0 => {
                     return Err(w.refuse(format!("has scales along {}, not {axis}", q.axis)))
