@@ -7,6 +7,7 @@ use neural_core::nnm::{self, DenseSpec, Part};
 
 use crate::engine::{self, Engine};
 use crate::error::{Error, Result};
+use crate::fuse;
 use crate::layers::{Act, Layer, Network};
 use crate::onnx::{self, Onnx};
 use crate::quantise::{self, Bits, Method, Quantised, Source};
@@ -83,11 +84,27 @@ pub struct Calibration {
 /// Converts an ONNX graph to a model file of single precision.
 pub fn onnx_to_floats(onnx: &Onnx, name: &str, output_name: Option<&str>) -> Result<Vec<u8>> {
     let Source {
-        net, input, output, ..
+        mut net,
+        input,
+        output,
+        ..
     } = onnx.floats(output_name)?;
+    fuse::normalisations(&mut net, output)?;
     let file = net.file(name, input, output)?;
     Engine::new(&file)?;
     Ok(file)
+}
+
+/// The model file of single precision with what is in front of dense layers taken into them.
+pub fn fused(file: &[u8], name: &str) -> Result<Vec<u8>> {
+    let Source {
+        mut net,
+        input,
+        output,
+        ..
+    } = Source::of(file, &[])?;
+    fuse::normalisations(&mut net, output)?;
+    net.file(name, input, output)
 }
 
 /// Converts an ONNX graph to a model file of codes: those of the graph, or found by samples.

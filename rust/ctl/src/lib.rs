@@ -23,6 +23,7 @@ pub mod convert;
 pub mod dev;
 pub mod engine;
 pub mod error;
+mod fuse;
 pub mod layers;
 mod net;
 pub mod npy;

@@ -192,6 +192,54 @@ fn quantised_graphs_give_the_codes_of_onnx_runtime() {
 }
 
 #[test]
+fn what_has_no_counterpart_in_codes_is_refused_by_name() {
+    for (name, kind, bits) in [
+        ("lstm", "(LSTM): kind: 'lstm'", Bits::Eight),
+        ("gru", "(GRU): kind: 'gru'", Bits::Eight),
+        (
+            "layer_norm",
+            "(LayerNormalization): kind: 'layer_norm'",
+            Bits::Eight,
+        ),
+        (
+            "rms_norm",
+            "(RMSNormalization): kind: 'rms_norm'",
+            Bits::Eight,
+        ),
+        ("attention", "(MatMul): kind: 'attention'", Bits::Eight),
+        (
+            "log_softmax",
+            "(LogSoftmax): kind: 'log_softmax'",
+            Bits::Eight,
+        ),
+        ("conv", "(Conv): kind: 'conv_2d'", Bits::Sixteen),
+        (
+            "average_pool",
+            "(AveragePool): kind: 'average_pool_2d'",
+            Bits::Sixteen,
+        ),
+        (
+            "softmax_channels",
+            "(Softmax): kind: 'softmax'",
+            Bits::Sixteen,
+        ),
+    ] {
+        let dir = vectors("onnx_float");
+        let file = fs::read(dir.join(format!("{name}.onnx"))).unwrap();
+        let how = Calibration {
+            samples: Some(tables(&dir, name).0),
+            method: Method::MinMax,
+            bits,
+        };
+        let made = onnx_to_codes(&Onnx::new(&file).unwrap(), "net", None, &how);
+        let line = made.map_or_else(|e| e.to_string(), |_| "was taken".to_owned());
+        let of = if bits == Bits::Eight { "i8" } else { "i16" };
+        let says = format!("{kind} has no counterpart in {of}");
+        assert!(line.ends_with(&says), "{name}: {line}");
+    }
+}
+
+#[test]
 fn what_is_no_graph_of_floats_is_refused_by_name() {
     // What Q16.16 or dense layers do not have is fine here.
     let taken = [

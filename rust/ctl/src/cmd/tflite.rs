@@ -47,9 +47,15 @@ pub(super) fn convert(args: &cli::Convert, bytes: &[u8], name: &str) -> Result<Q
             "--samples",
             "goes with ONNX, and with --type i8 or i16 of floats",
         )),
-        _ => Ok(Quantised {
+        (_, elements) => Ok(Quantised {
             stored_as_codes,
-            ..Quantised::plain(file, None)
+            ..Quantised::plain(
+                match elements {
+                    Elements::F32 => crate::convert::fused(&file, name)?,
+                    _ => file,
+                },
+                None,
+            )
         }),
     }
 }
