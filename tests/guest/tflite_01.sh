@@ -34,7 +34,7 @@ model() {
 		neuralctl unload "$1"
 }
 
-ktap_plan 26
+ktap_plan 27
 
 t "the module is loaded" modprobe neural
 # Those with a single input and no tensors between it and the output.
@@ -56,6 +56,7 @@ t "sigmoid, tanh" all logistic_0 logistic_1 logistic_2 tanh_0 tanh_1 tanh_2
 t "ReLU" all relu_0 relu_1 relu_2 relu6_0 relu6_1 relu6_2 leaky_relu_0 leaky_relu_1 leaky_relu_2
 t "hard swish, ELU" all hard_swish_0 hard_swish_1 hard_swish_2 elu_0 elu_1 elu_2
 t "other scales" all quantize_0 quantize_2
+t "long short-term memory" all lstm_0 lstm_1 lstm_2 lstm_3 lstm_4 lstm_5 lstm_6 lstm_7
 refuse "an answer that is wrong is noticed" "2 answers, 2 wrong" sh -c "
 	neuralctl convert $T/relu_0.tflite -o /tmp/relu.nnm >/dev/null && neuralctl load /tmp/relu.nnm >/dev/null &&
 	head -c -1 $T/relu_0.gold >/tmp/wrong && echo >>/tmp/wrong && codes_predict relu /tmp/wrong"

@@ -56,6 +56,16 @@ pub(super) fn rows(dense: bool, x: Codes, w: &[f32], y: Codes, n: usize) -> Resu
     Ok(each.iter().map(|m| m.mult).chain(shifts).collect())
 }
 
+/// What the engine has of a memory: for each gate the factors of the input and of the step before, those of
+/// the cell and of the output, the shift of the cell from 12 fraction bits, and its limit.
+pub(super) fn lstm(of: &scales::Lstm) -> Vec<i32> {
+    let gates = of.input.iter().zip(&of.recurrent);
+    let gates = gates.flat_map(|(x, h)| [*x, *h]);
+    let factors = gates.chain([of.forget_cell, of.input_cell, of.hidden]);
+    let words = factors.flat_map(|m| [m.mult, m.shift]);
+    words.chain([-12 - of.cell_log2, of.cell_clip]).collect()
+}
+
 /// Multipliers and shifts of a sum, a difference or a product.
 pub(super) fn pair(kind: &Kind, a: Codes, b: Codes, y: Codes) -> Result<Vec<Multiplier>> {
     found(match kind {

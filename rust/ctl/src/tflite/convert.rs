@@ -263,6 +263,9 @@ impl<'g, 'a> Conversion<'g, 'a> {
     }
 
     fn op(&mut self, op: &'g Op) -> Result<()> {
+        if let Kind::Split(axis) = &op.kind {
+            return self.split(op, *axis);
+        }
         let value = match &op.kind {
             Kind::FullyConnected(a) => self.dense(op, *a)?,
             Kind::Conv2d(w, a) => self.conv(op, w, *a)?,
@@ -281,6 +284,7 @@ impl<'g, 'a> Conversion<'g, 'a> {
             Kind::Transpose(perm) => self.transpose(op, perm)?,
             Kind::Mean(axes, _) => self.mean(op, axes)?,
             Kind::Softmax(beta) => self.softmax(op, *beta)?,
+            Kind::Lstm(clip, time_major) => self.lstm(op, *clip, *time_major)?,
             Kind::Quantize if self.values_of_floats(op)? => self.quantize(op)?,
             Kind::Dequantize if self.codes => self.dequantize(op)?,
             kind => match (self.codes, float(kind)) {
@@ -618,6 +622,86 @@ impl<'g, 'a> Conversion<'g, 'a> {
             joined = self.net.op(OpKind::Concat, &inputs, &params, to);
         }
         Ok(joined)
+    }
+
+    /// Equal parts of a tensor.
+    fn split(&mut self, op: &'g Op, axis: usize) -> Result<()> {
+        let (x, value) = self.x(op, 1)?;
+        let dims = short(&x.shape);
+        let at = axis.checked_sub(x.shape.len().saturating_sub(dims.len()));
+        let Some(at) = at else {
+            return fail("axis", "is that of the batch, which is not supported");
+        };
+        let value = self.net.view(value, &dims)?;
+        let mut start = 0;
+        for index in &op.outputs {
+            let y = self.tensor(*index)?;
+            self.typed(y)?;
+            let size = y.shape.get(axis).copied().unwrap_or(0);
+            let (mut to, mut params) = (dims.clone(), vec![0; dims.len()]);
+            if let (Some(to), Some(param)) = (to.get_mut(at), params.get_mut(at)) {
+                (*to, *param) = (size, number("axis", start)?);
+            }
+            let to = self.activation(&to, y)?;
+            let part = self.net.op(OpKind::Slice, &[value], &params, to);
+            self.put(*index, part);
+            start += size;
+        }
+        Ok(())
+    }
+
+    /// A memory over a sequence, which starts empty.
+    fn lstm(&mut self, op: &'g Op, clip: f32, time_major: bool) -> Result<u32> {
+        let ((x, value), y) = (self.x(op, 0)?, self.y(op)?);
+        let (steps, inputs) = match (x.shape.as_slice(), time_major) {
+            ([1, steps, inputs], false) | ([steps, 1, inputs], true) => (*steps, *inputs),
+            _ => return Err(x.refuse("has a batch that is not 1, or not 3 dimensions")),
+        };
+        let n = y.shape.last().copied().unwrap_or(0);
+        let part = |at: usize| -> Result<&'g Tensor<'a>> { self.tensor(self.at(op, at)?) };
+        let (of_w, of_b, bytes) = match self.codes {
+            true => (DType::I8, DType::I32, 1),
+            false => (DType::F32, DType::F32, 4),
+        };
+        // A row has the weights of the input, then those of the step before.
+        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        let mut scales = [[0.0; 4]; 2];
+        for gate in 0..4 {
+            let both = [part(1 + gate)?, part(5 + gate)?];
+            let [of_x, of_h] = both.map(|t| t.data.unwrap_or_default());
+            let rows = of_x.chunks_exact((inputs * bytes).max(1));
+            for (of_x, of_h) in rows.zip(of_h.chunks_exact((n * bytes).max(1))) {
+                weights.extend_from_slice(of_x);
+                weights.extend_from_slice(of_h);
+            }
+            biases.extend_from_slice(part(12 + gate)?.data.unwrap_or_default());
+            for (scales, t) in scales.iter_mut().zip(both) {
+                if let Some(to) = scales.get_mut(gate) {
+                    *to = t.scale().unwrap_or(0.0);
+                }
+            }
+        }
+        let mut requant = None;
+        if self.codes {
+            let [of_x, of_h] = scales;
+            let cell = part(19)?.scale().unwrap_or(0.0);
+            let (x, y) = (Codes::of(x)?.scale, Codes::of(y)?.scale);
+            let made = super::scales::lstm(x, y, cell, of_x, of_h, clip);
+            requant = Some(codes::lstm(&codes::found(made)?));
+        } else if clip > 0.0 {
+            return fail("cell_clip", "is not supported in float32");
+        }
+        let value = self.net.view(value, &[steps, inputs])?;
+        let columns = inputs + n;
+        let weights = self.net.constant(of_w, &[4 * n, columns], weights)?;
+        let biases = self.net.constant(of_b, &[4 * n], biases)?;
+        let requant = match requant {
+            Some(words) => self.net.integers(&[words.len()], &words)?,
+            None => NONE,
+        };
+        let to = self.activation(&[steps, n], y)?;
+        let inputs = [value, weights, biases, requant];
+        Ok(self.net.op(OpKind::Lstm, &inputs, &[], to))
     }
 
     fn pad(&mut self, op: &'g Op, pads: &[[usize; 2]]) -> Result<u32> {
