@@ -334,6 +334,34 @@ pub struct Norm<'a> {
     pub eps: u32,
 }
 
+/// Normalisation of `x[n]` by statistics of all samples so far, this one among them: mean and variance,
+/// or least and greatest.
+///
+/// With `m` samples, `mean' = mean + (x - mean) / m`,
+/// `variance' = variance + ((x - mean) (x - mean') - variance) / m`, and
+/// `y = (x - mean') / sqrt(variance' + eps)`; or `y = (x - least') / max(greatest' - least', eps)`.
+#[derive(Debug)]
+pub struct Normalise<'a> {
+    /// Input.
+    pub x: &'a [u8],
+    /// Means, or the least.
+    pub first: &'a [u8],
+    /// Variances, or the greatest.
+    pub second: &'a [u8],
+    /// Output, overwritten.
+    pub y: &'a mut [u8],
+    /// What `first` becomes, overwritten.
+    pub next_first: &'a mut [u8],
+    /// What `second` becomes, overwritten.
+    pub next_second: &'a mut [u8],
+    /// Whether it is the least and the greatest.
+    pub range: bool,
+    /// The bits of how many samples there are, at least 1; of 1, what was before does not count.
+    pub samples: u32,
+    /// The bits of what keeps the divisor from being 0.
+    pub eps: u32,
+}
+
 /// Attention of `heads` heads of `d` elements: `y = softmax(scale q k^T) v` for each head.
 #[derive(Debug)]
 pub struct Attention<'a> {

@@ -430,6 +430,12 @@ pub trait Kernels {
         false
     }
 
+    /// Normalisation by running statistics. `false`: not here, not now.
+    fn normalise_f32(&self, args: numbers::Normalise<'_>) -> bool {
+        let _ = args;
+        false
+    }
+
     /// Attention. `false`: not here, not now.
     fn attention_f32(&self, args: numbers::Attention<'_>) -> bool {
         let _ = args;

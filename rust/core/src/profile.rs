@@ -121,7 +121,8 @@ impl Op {
             | OpKind::Lut
             | OpKind::Map
             | OpKind::LayerNorm
-            | OpKind::RmsNorm => Op::Activation,
+            | OpKind::RmsNorm
+            | OpKind::Normalise => Op::Activation,
             OpKind::AveragePool2d
             | OpKind::MaxPool2d
             | OpKind::Add

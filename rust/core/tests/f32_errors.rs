@@ -356,6 +356,28 @@ fn steps_of_attention() {
 }
 
 #[test]
+fn running_statistics() {
+    use DType::F32;
+    let net = network(OpKind::Normalise, &[&[4], &[9]], &[], &[0, 8, ONE], &[13]);
+    common(&net, 2, 3);
+    positive(&net, 2);
+    for value in [-1, 2, i32::MIN] {
+        let line = format!("params[0] (range) is {value}, allowed is 0..=1");
+        refuse(&net, param(0, value), &line);
+    }
+    for value in [0, -1, 8388609, i32::MIN] {
+        let line = format!("params[1] (samples) is {value}, allowed is 1..=8388608");
+        refuse(&net, param(1, value), &line);
+    }
+    let line = "state: dimension 0 is 4, must be 9";
+    refuse(&net, |net| last(net).inputs[1] = 0, line);
+    let line = "output: dimension 0 is 12, must be 13";
+    refuse(&net, operand(4, F32, &[12]), line);
+    let line = "output has 2 dimensions, must have 1";
+    refuse(&net, operand(4, F32, &[13, 1]), line);
+}
+
+#[test]
 fn memories_of_computers() {
     use DType::F32;
     // 3 rows of 2, one head: 2 + 6 + 5 + 3 numbers are given, 6 + 9 + 3 + 9 are the state.

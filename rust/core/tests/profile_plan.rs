@@ -67,6 +67,7 @@ fn operations_are_told_apart_by_what_they_do_and_their_sizes() {
         "VECTOR f32 2x7x4",
         "ATTENTION f32 2x1x3x2",
         "DNC_MEMORY f32 3x2",
+        "ACTIVATION f32 4",
         "COPY f32 2",
         "COPY f32 16",
     ];

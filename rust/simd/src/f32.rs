@@ -20,7 +20,6 @@ use crate::f32_args as args;
 use crate::{Isa, Set, Variant};
 
 pub use self::matrix::Transpose;
-pub use self::rows::Affine;
 
 /// Bytes of an element, of an offset.
 const WORD: usize = 4;
@@ -109,8 +108,8 @@ kernels! {
         neural_map_f32_avx2, neural_map_f32_avx512;
     binary_f32(float::Binary<'_> => BinaryF32) =
         neural_binary_f32_avx2, neural_binary_f32_avx512;
-    affine_f32(Affine<'_> => AffineF32) =
-        neural_affine_f32_avx2, neural_affine_f32_avx512;
+    normalise_f32(float::Normalise<'_> => NormaliseF32) =
+        neural_normalise_f32_avx2, neural_normalise_f32_avx512;
     softmax_f32(float::Softmax<'_> => SoftmaxF32) =
         neural_softmax_f32_avx2, neural_softmax_f32_avx512;
     norm_f32(float::Norm<'_> => NormF32) =

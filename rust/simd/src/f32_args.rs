@@ -189,23 +189,35 @@ pub struct BinaryF32 {
     pub slope: u32,
 }
 
-/// `y[r][i] = (x[r][i] - shift[i]) * factor[i]`: normalisation by mean and deviation, or by minimum
-/// and range. `y` may be `x`.
+/// Normalisation by statistics of all samples so far: `(x - mean) / sqrt(variance + eps)`, or
+/// `(x - least) / max(greatest - least, eps)`, of the statistics with this sample among them.
+///
+/// `mean' = mean + (x - mean) / samples`,
+/// `variance' = variance + ((x - mean) (x - mean') - variance) / samples`. Of the first sample, the least
+/// and the greatest are `x`.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct AffineF32 {
-    /// Input, rows without gaps.
+pub struct NormaliseF32 {
+    /// Input.
     pub x: *const u8,
-    /// What is subtracted.
-    pub shift: *const u8,
-    /// What is multiplied.
-    pub factor: *const u8,
+    /// Means, or the least.
+    pub first: *const u8,
+    /// Variances, or the greatest.
+    pub second: *const u8,
     /// Output.
     pub y: *mut u8,
-    /// Rows.
-    pub rows: usize,
-    /// Elements of a row.
+    /// The next means, or the least.
+    pub next_first: *mut u8,
+    /// The next variances, or the greatest.
+    pub next_second: *mut u8,
+    /// Elements.
     pub n: usize,
+    /// 1 for the least and the greatest.
+    pub range: u32,
+    /// The bits of the number of samples.
+    pub samples: u32,
+    /// The bits of `eps`.
+    pub eps: u32,
 }
 
 /// `y[r][i] = e^x[r][i] / sum over j: e^x[r][j]`, or its logarithm.

@@ -635,6 +635,11 @@ impl<S: Section> Kernels for Simd<S> {
         self.numbers(&counts, NUMBER_WORK, |set| set.mean_f32(&mut layer))
     }
 
+    fn normalise_f32(&self, mut layer: numbers::Normalise<'_>) -> bool {
+        let counts = [layer.y.len() / NUMBER];
+        self.numbers(&counts, FUNCTION_WORK, |set| set.normalise_f32(&mut layer))
+    }
+
     fn attention_f32(&self, mut layer: numbers::Attention<'_>) -> bool {
         let key = layer.d.saturating_mul(2).saturating_add(RESULT_WORK);
         let counts = [layer.heads, layer.t, layer.s, key];

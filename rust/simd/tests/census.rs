@@ -50,7 +50,7 @@ const EXPECTED_F32: &[(&str, &str)] = &[
     ("chain_f32", "vmovup"),
     ("map_f32", ""),
     ("binary_f32", "vaddps"),
-    ("affine_f32", "vmulps"),
+    ("normalise_f32", "vsqrtps"),
     ("softmax_f32", ""),
     ("norm_f32", "vfmadd"),
     ("mean_f32", "vaddps"),

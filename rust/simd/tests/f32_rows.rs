@@ -5,8 +5,7 @@
 mod f32_common;
 
 use f32_common::{act, function, near, sets, wide, Buf, Random, EPS};
-use neural_core::float::{Binary, Function, Mean, Norm, Operator, Softmax};
-use neural_simd::f32::Affine;
+use neural_core::float::{Binary, Function, Mean, Norm, Normalise, Operator, Softmax};
 
 const PLACES: [usize; 4] = [0, 1, 3, 66];
 
@@ -72,27 +71,55 @@ fn rows_that_are_cut_off_are_refused() {
     }
 }
 
+/// The statistics of some samples, and what becomes of the last one of them.
+fn statistics(samples: &[f64], range: bool, eps: f64) -> [f64; 3] {
+    let (n, last) = (samples.len() as f64, samples[samples.len() - 1]);
+    if range {
+        let low = samples.iter().fold(f64::INFINITY, |a, &b| a.min(b));
+        let high = samples.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(b));
+        return [low, high, (last - low) / (high - low).max(eps)];
+    }
+    let mean = samples.iter().sum::<f64>() / n;
+    let variance = samples.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+    [mean, variance, (last - mean) / (variance + eps).sqrt()]
+}
+
 #[test]
-fn normalisation() {
-    let mut random = Random::new(11);
+fn normalisation_by_all_samples_so_far() {
+    let (mut random, eps) = (Random::new(11), 1e-3f32);
     for set in sets() {
         for n in 0..=512 {
-            let (rows, place) = (1 + n % 3, PLACES[n % 4]);
-            let x = random.units(rows * n);
-            let shift = random.units(n);
-            let factor = random.units(n);
-            let mut y = Buf::new(&x, place);
-            assert!(set.affine_f32(&mut Affine {
-                x: None,
-                shift: Buf::new(&shift, place).bytes(),
-                factor: Buf::new(&factor, place).bytes(),
-                y: y.bytes_mut(),
-                rows,
-                n,
-            }));
-            for (i, y) in y.get().into_iter().enumerate() {
-                let expected = (x[i] - shift[i % n]) * factor[i % n];
-                assert_eq!(y.to_bits(), expected.to_bits(), "{:?} {n} {i}", set.isa());
+            for range in [false, true] {
+                let place = PLACES[n % 4];
+                // What was there before the first sample does not count.
+                let mut state = [vec![f32::NAN; n], vec![f32::NAN; n]];
+                let mut seen = vec![Vec::new(); n];
+                for samples in 1..=4 {
+                    let x: Vec<f32> = random.units(n).iter().map(|x| 3.0 * x + 1.0).collect();
+                    let empty = vec![0.0; n];
+                    let mut made = [0; 3].map(|_| Buf::new(&empty, place));
+                    let [y, first, second] = &mut made;
+                    assert!(set.normalise_f32(&mut Normalise {
+                        x: Buf::new(&x, place).bytes(),
+                        first: Buf::new(&state[0], place).bytes(),
+                        second: Buf::new(&state[1], place).bytes(),
+                        y: y.bytes_mut(),
+                        next_first: first.bytes_mut(),
+                        next_second: second.bytes_mut(),
+                        range,
+                        samples: (samples as f32).to_bits(),
+                        eps: eps.to_bits(),
+                    }));
+                    let [y, first, second] = made.each_mut().map(Buf::get);
+                    for (i, seen) in seen.iter_mut().enumerate() {
+                        seen.push(f64::from(x[i]));
+                        let want = statistics(seen, range, f64::from(eps));
+                        for (have, want) in [first[i], second[i], y[i]].into_iter().zip(want) {
+                            near(have, want, 1e-4, &(set.isa(), n, range, samples, i));
+                        }
+                    }
+                    state = [first, second];
+                }
             }
         }
     }

@@ -145,6 +145,45 @@ fn last_tokens(tokens: &[Vec<f32>], c: usize, heads: usize) -> Vec<f64> {
     (0..c).map(column).collect()
 }
 
+#[test]
+fn steps_of_normalisation() {
+    let mut random = Random::new(65);
+    for (c, range, most) in [
+        (1, 0, 100),
+        (7, 1, 100),
+        (40, 0, 3),
+        (333, 0, 100),
+        (333, 1, 2),
+    ] {
+        let state = 2 * c + 1;
+        let mut net = Net::new(&[c + state]);
+        let x = part(&mut net, 0, 0, c);
+        let before = part(&mut net, 0, c, state);
+        let params = [range, most, bits(1e-3)];
+        net.op(OpKind::Normalise, &[x, before], &params, &[c + state]);
+        for set in sets() {
+            let kernels = Vectors::new(Some(set), 1000);
+            let mut state = vec![0.0; state as usize];
+            let mut samples = vec![];
+            for step in 0..8 {
+                let given = random.units(c as usize);
+                let input = [&given[..], &state[..]].concat();
+                compare(set, &net, &input.repeat(3), &(c, range, step));
+                let y = net.run(&kernels, &input).unwrap();
+                state = y[c as usize..].to_vec();
+                samples.push(f64::from(given[0]));
+                let count = samples.len().min(most as usize);
+                assert_eq!(state[2 * c as usize], count as f32);
+                // What all samples together have, while all of them count.
+                let mean = samples.iter().sum::<f64>() / samples.len() as f64;
+                if range == 0 && samples.len() == count {
+                    assert!((f64::from(state[0]) - mean).abs() < 1e-6, "{step}");
+                }
+            }
+        }
+    }
+}
+
 /// A network that takes an interface vector and a state.
 fn computer(dnc: &Dnc) -> Net {
     let (interface, state) = (dnc.interface() as u32, dnc.state() as u32);

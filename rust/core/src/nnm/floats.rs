@@ -221,6 +221,27 @@ impl Operands<'_, '_> {
         self.no_more_params(2)
     }
 
+    pub(super) fn normalise(&mut self) -> Result<(), Fault> {
+        let x = self.float(0, "input 0 (x)")?;
+        let state = self.float(1, "input 1 (state)")?;
+        self.end(2)?;
+        self.no_activation()?;
+        rank("x", &x, 1)?;
+        let c = last_dim(&x);
+        let size = c.saturating_mul(2).saturating_add(1);
+        shape("state", &state, &[size])?;
+        shape(
+            "output",
+            &self.output(DType::F32)?,
+            &[c.saturating_add(size)],
+        )?;
+        let [range, samples, eps, ..] = self.params();
+        signed("params[0] (range)", range, 0, 1)?;
+        signed("params[1] (samples)", samples, 1, 1 << 23)?;
+        positive(eps)?;
+        self.no_more_params(3)
+    }
+
     pub(super) fn dnc(&mut self) -> Result<(), Fault> {
         let x = self.float(0, "input 0 (interface)")?;
         let state = self.float(1, "input 1 (state)")?;

@@ -106,4 +106,8 @@ kinds! {
     /// One step of the memory of a differentiable neural computer; operands: the interface vector, the
     /// state; gives what is read and the next state; `f32` only.
     Dnc = 31, "dnc";
+    /// Normalisation by statistics of all samples so far; operands: `x[c]`, the state `s[2 c + 1]`
+    /// (mean and variance, or least and greatest, and how many); gives the result and the next state;
+    /// `f32` only.
+    Normalise = 32, "normalise";
 }

@@ -53,6 +53,7 @@ pub(super) fn check(model: &Model<'_>, index: u32, op: &Op) -> Result<Cost, Faul
         OpKind::Interpolate => operands.interpolate()?,
         OpKind::AttentionStep => operands.attention_step()?,
         OpKind::Dnc => operands.dnc()?,
+        OpKind::Normalise => operands.normalise()?,
         OpKind::Embedding => operands.embedding()?,
     }
     operands.cost()

@@ -21,7 +21,7 @@ use super::{pair_of, product, slice_from, usize_of, Kernels, Meter, Part, Step, 
 
 use self::cached::Cached;
 use self::computer::Computer;
-use self::pieces::{Attention, Cosine, Mean, Norm, Pair, Pooling, Softmax};
+use self::pieces::{Attention, Cosine, Mean, Norm, Normalise, Pair, Pooling, Softmax};
 use self::recurrent::Recurrent;
 
 /// What a step does with numbers.
@@ -43,6 +43,7 @@ pub(super) enum Float {
     Cosine(Cosine),
     Cached(Cached),
     Computer(Computer),
+    Normalise(Normalise),
 }
 
 /// A dense layer or a convolution.
@@ -163,6 +164,13 @@ impl Float {
             }
             OpKind::Interpolate => Float::Products(Products::interpolation(model, op, builder)?),
             OpKind::Dnc => Float::Computer(Computer::plan(op, builder)?),
+            OpKind::Normalise => Float::Normalise(Normalise {
+                n,
+                range: p0 == 1,
+                most: usize::try_from(p1).ok()?,
+                // CAST: the same bits.
+                eps: p2 as u32,
+            }),
             OpKind::AttentionStep => Float::Cached(Cached::plan(model, op, builder)?),
             OpKind::Cosine => Float::Cosine(Cosine {
                 constant: constant_of(&model.tensor(second)?, builder)?,
@@ -288,6 +296,10 @@ impl Float {
                     let state = sample(1).ok_or(step.mismatch())?;
                     let temp = temp.ok_or(step.mismatch())?;
                     computer.run(step, meter, x, state, y, temp)?;
+                }
+                Float::Normalise(normalise) => {
+                    let state = sample(1).ok_or(step.mismatch())?;
+                    normalise.run(step, meter, x, state, y)?;
                 }
                 Float::Products(_) => return Err(step.mismatch()),
             }

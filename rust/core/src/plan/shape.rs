@@ -54,6 +54,7 @@ impl Model<'_> {
                 [trees, n, 0, 0]
             }
             OpKind::Interpolate => [rows, n, last_dim(&x), 0],
+            OpKind::Normalise => [last_dim(&x), 0, 0, 0],
             OpKind::Mean => [rows_of(x.elements(), n)?, n, 0, 0],
             OpKind::Softmax | OpKind::LogSoftmax | OpKind::LayerNorm | OpKind::RmsNorm => {
                 [rows, n, 0, 0]

@@ -111,6 +111,7 @@ pub(crate) fn all() -> Vec<Codes> {
             &[29],
         ),
         network(Dnc, &[&[16], &[27]], &[], &[3, 2, 1, ONE], &[29]),
+        network(Normalise, &[&[4], &[9]], &[], &[1, 3, ONE], &[13]),
         network(Slice, &[row], &[], &[1, 2], &[1, 2]),
         network(Embedding, &[row], &[&[5, 2]], &[], &[2, 4, 2]),
     ]

@@ -4,7 +4,9 @@
 
 use super::{bytes, count, has, Layer};
 use crate::f32_args::{self as args, binary, op};
-use neural_core::float::{Binary, Cosine, Function, Map, Mean, Norm, Operator, Pool, Softmax};
+use neural_core::float::{
+    Binary, Cosine, Function, Map, Mean, Norm, Normalise, Operator, Pool, Softmax,
+};
 
 // The codes of functions are passed on as they are.
 const _: () = {
@@ -82,47 +84,28 @@ impl Layer for Binary<'_> {
     }
 }
 
-/// Normalisation of features, see [`args::AffineF32`].
-#[derive(Debug)]
-pub struct Affine<'a> {
-    /// Input; `y` itself if there is none.
-    pub x: Option<&'a [u8]>,
-    /// What is subtracted.
-    pub shift: &'a [u8],
-    /// What is multiplied.
-    pub factor: &'a [u8],
-    /// Output.
-    pub y: &'a mut [u8],
-    /// Rows.
-    pub rows: usize,
-    /// Elements of a row.
-    pub n: usize,
-}
-
-impl Layer for Affine<'_> {
-    type Args = args::AffineF32;
+impl Layer for Normalise<'_> {
+    type Args = args::NormaliseF32;
 
     #[inline]
     fn check(&mut self) -> Option<Self::Args> {
-        let all = self.rows.checked_mul(self.n)?;
-        has(self.y, all)?;
-        has(self.shift, self.n)?;
-        has(self.factor, self.n)?;
-        let y = self.y.as_mut_ptr();
-        let x = match self.x {
-            Some(x) => {
-                has(x, all)?;
-                x.as_ptr()
-            }
-            None => y.cast_const(),
-        };
-        Some(args::AffineF32 {
-            x,
-            shift: self.shift.as_ptr(),
-            factor: self.factor.as_ptr(),
-            y,
-            rows: self.rows,
-            n: self.n,
+        let n = count(self.y)?;
+        has(self.x, n)?;
+        has(self.first, n)?;
+        has(self.second, n)?;
+        has(self.next_first, n)?;
+        has(self.next_second, n)?;
+        Some(args::NormaliseF32 {
+            x: self.x.as_ptr(),
+            first: self.first.as_ptr(),
+            second: self.second.as_ptr(),
+            y: self.y.as_mut_ptr(),
+            next_first: self.next_first.as_mut_ptr(),
+            next_second: self.next_second.as_mut_ptr(),
+            n,
+            range: u32::from(self.range),
+            samples: self.samples,
+            eps: self.eps,
         })
     }
 }

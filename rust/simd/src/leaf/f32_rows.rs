@@ -5,7 +5,7 @@
 use super::f32_map::Map;
 use super::f32_math as math;
 use super::f32_vector::{Part, Vector};
-use crate::f32_args::{binary, op, AffineF32, BinaryF32, MeanF32, NormF32, SoftmaxF32};
+use crate::f32_args::{binary, op, BinaryF32, MeanF32, NormF32, NormaliseF32, SoftmaxF32};
 use core::arch::x86_64::{__m256, __m512};
 
 leaf! {
@@ -36,18 +36,34 @@ leaf! {
 }
 
 leaf! {
-    /// [`AffineF32`].
-    fn affine_f32(a: AffineF32) = neural_affine_f32_avx2, neural_affine_f32_avx512 {
-        for r in 0..a.rows {
-            let x = a.x.cast::<f32>().add(r * a.n);
-            let y = a.y.cast::<f32>().add(r * a.n);
-            each_vector!(V, a.n, |i, part| {
-                let v: V = part.load(x.add(i));
-                let shift: V = part.load(a.shift.cast::<f32>().add(i));
-                let factor: V = part.load(a.factor.cast::<f32>().add(i));
-                part.store(v.sub(shift).mul(factor), y.add(i));
-            });
-        }
+    /// [`NormaliseF32`].
+    fn normalise_f32(a: NormaliseF32) = neural_normalise_f32_avx2, neural_normalise_f32_avx512 {
+        let (one, zero, eps) = (V::splat(1.0), V::zero(), V::splat_bits(a.eps));
+        let samples = V::splat_bits(a.samples);
+        let weight = one.div(samples);
+        // Some samples are before this one.
+        let more = one.less(samples);
+        each_vector!(V, a.n, |i, part| {
+            let x: V = part.load(a.x.cast::<f32>().add(i));
+            let first: V = part.load(a.first.cast::<f32>().add(i));
+            let second: V = part.load(a.second.cast::<f32>().add(i));
+            let (first, second, y) = if a.range == 1 {
+                let low = V::select(more, x.min(first), x);
+                let high = V::select(more, x.max(second), x);
+                (low, high, x.sub(low).div(high.sub(low).max(eps)))
+            } else {
+                let first = V::select(more, first, zero);
+                let second = V::select(more, second, zero);
+                let off = x.sub(first);
+                let mean = off.fma(weight, first);
+                let rest = x.sub(mean);
+                let variance = off.fma(rest, zero.sub(second)).fma(weight, second);
+                (mean, variance, rest.div(variance.add(eps).sqrt()))
+            };
+            part.store(first, a.next_first.cast::<f32>().add(i));
+            part.store(second, a.next_second.cast::<f32>().add(i));
+            part.store(y, a.y.cast::<f32>().add(i));
+        });
     }
 }
 

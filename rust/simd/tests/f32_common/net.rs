@@ -54,6 +54,7 @@ numbers! {
     softmax_f32(Softmax);
     norm_f32(Norm);
     attention_f32(Attention);
+    normalise_f32(Normalise);
     lstm_cell_f32(LstmCell);
     gru_cell_f32(GruCell);
     cosine_f32(Cosine);
@@ -466,6 +467,35 @@ impl Net {
                     (0..n).map(at).collect::<Vec<_>>()
                 };
                 x.chunks(last).flat_map(row).collect()
+            }
+            OpKind::Normalise => {
+                let [range, most, eps, ..] = op.params;
+                let (first, rest) = b.split_at(last);
+                let (second, count) = rest.split_at(last);
+                let m = (count[0] + 1.0).min(f64::from(most));
+                let (mut y, mut next) = (vec![], [vec![], vec![]]);
+                for ((x, first), second) in x.iter().zip(first).zip(second) {
+                    let (result, one, two) = if range == 1 {
+                        let whole = m == 1.0;
+                        let low = if whole { *x } else { x.min(*first) };
+                        let high = if whole { *x } else { x.max(*second) };
+                        ((x - low) / (high - low).max(bits(eps)), low, high)
+                    } else {
+                        let before = if m == 1.0 {
+                            [0.0; 2]
+                        } else {
+                            [*first, *second]
+                        };
+                        let mean = before[0] + (x - before[0]) / m;
+                        let variance = before[1] + ((x - before[0]) * (x - mean) - before[1]) / m;
+                        ((x - mean) / (variance + bits(eps)).sqrt(), mean, variance)
+                    };
+                    y.push(result);
+                    next[0].push(one);
+                    next[1].push(two);
+                }
+                let [first, second] = next;
+                [y, first, second, vec![m]].concat()
             }
             OpKind::AttentionStep => {
                 let tokens = (d.len() - 1) / 2 / last;

@@ -4,10 +4,11 @@
 //! for the kernels to be small.
 
 use crate::error::Error;
-use crate::fixed::ELEMENT_BYTES;
+use crate::fixed::{load, ELEMENT_BYTES};
 use crate::float::{self, Act, Function, Operator, ATTENTION_ROWS};
+use crate::trees::{index_of_number, number};
 
-use super::super::{piece, slice_from, Kernels, Meter, Part};
+use super::super::{piece, slice_from, Kernels, Meter, Part, Step};
 use super::vector;
 
 /// What an element of a function, of a norm or of a softmax costs, in multiply-accumulates.
@@ -238,6 +239,63 @@ impl Norm {
                 n: self.n,
                 gamma,
                 beta,
+                eps: self.eps,
+            }))?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Copy, Clone, Debug)]
+pub(in super::super) struct Normalise {
+    pub(super) n: usize,
+    pub(super) range: bool,
+    /// The most samples that are counted.
+    pub(super) most: usize,
+    pub(super) eps: u32,
+}
+
+impl Normalise {
+    /// Gives the result and, behind it, the next state.
+    pub(super) fn run<K: Kernels + ?Sized>(
+        &self,
+        step: &Step,
+        meter: &mut Meter<'_, K>,
+        x: &[u8],
+        state: &[u8],
+        y: &mut [u8],
+    ) -> Result<(), Error> {
+        let fault = || step.mismatch();
+        let row = bytes(self.n);
+        let (first, state) = state.split_at_checked(row).ok_or_else(fault)?;
+        let (second, count) = state.split_at_checked(row).ok_or_else(fault)?;
+        let (y, next) = y.split_at_mut_checked(row).ok_or_else(fault)?;
+        let (next_first, next) = next.split_at_mut_checked(row).ok_or_else(fault)?;
+        let (next_second, next) = next.split_at_mut_checked(row).ok_or_else(fault)?;
+        let count = index_of_number(load(count), self.most);
+        // CAST: at most 2^23.
+        let samples = number(count.saturating_add(1) as i64, 1, 0);
+        let next = next.get_mut(..ELEMENT_BYTES).ok_or_else(fault)?;
+        next.copy_from_slice(&samples.to_le_bytes());
+        let most = piece_bytes(meter, ELEMENT_MACS);
+        let given = x
+            .chunks(most)
+            .zip(first.chunks(most).zip(second.chunks(most)));
+        let nexts = next_first
+            .chunks_mut(most)
+            .zip(next_second.chunks_mut(most));
+        let made = y.chunks_mut(most).zip(nexts);
+        for ((x, (first, second)), (y, (next_first, next_second))) in given.zip(made) {
+            spend(meter, y.len() / ELEMENT_BYTES, ELEMENT_MACS)?;
+            vector(meter.kernels.normalise_f32(float::Normalise {
+                x,
+                first,
+                second,
+                y,
+                next_first,
+                next_second,
+                range: self.range,
+                samples,
                 eps: self.eps,
             }))?;
         }
