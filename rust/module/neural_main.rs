@@ -18,6 +18,8 @@ mod failure;
 #[cfg(NEURAL_KUNIT)]
 mod kunit;
 #[cfg(NEURAL_KUNIT)]
+mod kunit_f32;
+#[cfg(NEURAL_KUNIT)]
 mod kunit_simd;
 mod model;
 mod network;

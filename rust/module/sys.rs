@@ -15,6 +15,8 @@ pub(crate) mod faux;
 mod ffi;
 pub(crate) mod fpu;
 mod gate;
+#[cfg(NEURAL_KUNIT)]
+pub(crate) mod kunit;
 pub(crate) mod param;
 pub(crate) mod percpu;
 pub(crate) mod rcu;

@@ -111,6 +111,35 @@ unsafe fn sums_256(v: [__m256; 8]) -> __m256 {
     }
 }
 
+/// The elements that a mask selects, which are the first ones.
+///
+/// A CPU does not touch the others, but QEMU's emulation does, and faults when they lie on a page that
+/// is not there. So in front of the end of a page, what is loaded are the eight elements that end with
+/// those selected.
+#[inline(always)]
+unsafe fn load_mask_256(p: *const f32, m: __m256i) -> __m256 {
+    // SAFETY: the caller has the CPU features, and may read the elements that `m` selects; the masks
+    // select no others.
+    unsafe {
+        if p.addr() % PAGE <= PAGE - 32 {
+            return _mm256_maskload_ps(p, m);
+        }
+        let selected = _mm256_movemask_ps(_mm256_castsi256_ps(m)) as u32;
+        // How many are not.
+        let rest = selected.leading_zeros() - 24;
+        let places = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        let shift = _mm256_set1_epi32(rest as i32);
+        let last = _mm256_cmpgt_epi32(shift, places);
+        let last = _mm256_andnot_si256(last, _mm256_set1_epi32(-1));
+        let v = _mm256_maskload_ps(p.wrapping_sub(rest as usize), last);
+        // The place is taken modulo 8, so that zeros follow.
+        _mm256_permutevar8x32_ps(v, _mm256_add_epi32(places, shift))
+    }
+}
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
 /// Combines the eight elements in a tree.
 macro_rules! fold_256 {
     ($v:expr, $op:ident, $op1:ident) => {{
@@ -134,7 +163,7 @@ impl Vector for __m256 {
             _mm256_set1_epi32(lanes(n)),
             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
         );
-        fn load_mask(p: *const f32, m: __m256i) -> Self = _mm256_maskload_ps(p, m);
+        fn load_mask(p: *const f32, m: __m256i) -> Self = load_mask_256(p, m);
         fn select(m: __m256i, a: Self, b: Self) -> Self =
             _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
         fn sums(v: [Self; 8]) -> __m256 = sums_256(v);
