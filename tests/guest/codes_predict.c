@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Predicts samples of 8-bit codes, or of single precision, again and again, one
- * by one and as a batch, from several threads, and compares the answers:
+ * Predicts samples, of any type of elements, again and again, one by one and as
+ * a batch, from several threads, and compares the answers:
  *
  *	codes_predict NETWORK INPUTS ANSWERS [THREADS ROUNDS]
  *	codes_predict NETWORK GOLD
@@ -92,6 +92,29 @@ static int same(const uint8_t *got, const uint8_t *want, size_t bytes)
 	return 1;
 }
 
+static unsigned int element_bytes(void)
+{
+	switch (info.dtype) {
+	case NEURAL_DTYPE_I8:
+		return 1;
+	case NEURAL_DTYPE_I16:
+		return 2;
+	default:
+		return 4;
+	}
+}
+
+static const char *elements(void)
+{
+	switch (info.dtype) {
+	case NEURAL_DTYPE_I8:
+	case NEURAL_DTYPE_I16:
+		return "codes";
+	default:
+		return "numbers";
+	}
+}
+
 static int find(const char *name)
 {
 	static struct neural_info infos[64];
@@ -163,12 +186,8 @@ int main(int argc, char **argv)
 	}
 	if (find(argv[1]))
 		return 1;
-	in_bytes = info.input_dim;
-	out_bytes = info.output_dim;
-	if (info.dtype == NEURAL_DTYPE_F32) {
-		in_bytes *= sizeof(float);
-		out_bytes *= sizeof(float);
-	}
+	in_bytes = info.input_dim * element_bytes();
+	out_bytes = info.output_dim * element_bytes();
 	if (argc == 3) {
 		if (read_gold(argv[2]))
 			return 1;
@@ -179,8 +198,7 @@ int main(int argc, char **argv)
 		out = read_file(argv[3], answers);
 		count = in / in_bytes;
 	}
-	if (info.dtype == NEURAL_DTYPE_Q16 || in % in_bytes ||
-	    out != count * out_bytes || n < 1 || n > 64) {
+	if (in % in_bytes || out != count * out_bytes || n < 1 || n > 64) {
 		fprintf(stderr, "these files are not for this network\n");
 		return 1;
 	}
@@ -191,10 +209,8 @@ int main(int argc, char **argv)
 		wrong += (uintptr_t)ret;
 	}
 	printf("%u -> %u %s, input %#x %d, output %#x %d: %u answers, %lu wrong\n",
-	       info.input_dim, info.output_dim,
-	       info.dtype == NEURAL_DTYPE_F32 ? "numbers" : "codes",
-	       info.input_scale, info.input_zero_point, info.output_scale,
-	       info.output_zero_point, 2 * n * rounds * count,
-	       (unsigned long)wrong);
+	       info.input_dim, info.output_dim, elements(), info.input_scale,
+	       info.input_zero_point, info.output_scale, info.output_zero_point,
+	       2 * n * rounds * count, (unsigned long)wrong);
 	return wrong != 0;
 }

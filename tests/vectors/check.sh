@@ -18,6 +18,7 @@ failed=0
 "$python" "$here/kml.py" || failed=1
 
 "$python" "$here/floats.py" --check || failed=1
+"$python" "$here/codes_ops.py" --check || failed=1
 
 for maker in make_tflite int8 tflite_models; do
 	status=0
