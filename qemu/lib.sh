@@ -126,14 +126,16 @@ header() {
 	echo "${value:-$3}"
 }
 
-# The kernels that a guest script is for.
+# guest_kernels SCRIPT [all]: the kernels that a guest script is for; those that
+# are for either run on the kunit kernel only when all are asked for.
 guest_kernels() {
 	local kernels
 
 	kernels=$(header "$1" kernel none)
-	case $kernels in
-	both) echo stock kunit ;;
-	stock | kunit) echo "$kernels" ;;
-	*) die "$1: no line '# kernel: stock|kunit|both'" ;;
+	case $kernels,${2:-} in
+	both,* | either,all) echo stock kunit ;;
+	either,) echo stock ;;
+	stock,* | kunit,*) echo "$kernels" ;;
+	*) die "$1: no line '# kernel: stock|kunit|both|either'" ;;
 	esac
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # The files of a network in debugfs: statistics, settings, layers; every key,
 # the presets, what is refused; and that what is read can be written back.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # A trained network on the 360 rows that it has not seen: at least 97 % of the
 # classes are right, and at least 99.5 % are those of the ONNX runtime; one by

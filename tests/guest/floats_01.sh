@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # Networks of single precision: loaded, described, predicted, replaced; refused
 # where there is no vector code.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # What is too much is refused: no setting takes memory from others, and no model
 # keeps a CPU for long where nobody may interrupt it.

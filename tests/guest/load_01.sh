@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # Models come and go: by modprobe, by name from the firmware path, from a file;
 # they are listed, replaced, unloaded, and traced.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # Module parameters: read and written at run time, refused when wrong, and what
 # they do.
