@@ -132,7 +132,7 @@ pub(crate) fn runs(isa: Isa) -> bool {
         && is_x86_feature_detected!("avx512vl");
     match isa {
         Isa::Avx2 => narrow,
-        Isa::AvxVnni => narrow && is_x86_feature_detected!("avxvnni"),
+        Isa::AvxVnni => narrow && neural_simd::Features::detect().avx_vnni,
         Isa::Avx512 => wide,
         Isa::Avx512Vnni => wide && is_x86_feature_detected!("avx512vnni"),
     }
