@@ -6,8 +6,7 @@
 //! what the operations are given, how weights are packed, and what the operations mean. All numbers are
 //! little endian bytes; parameters are the bits of an `f32`. Strides are in bytes, sizes in elements.
 //!
-//! Slices may be longer than what is used. Vector code may read, never write, up to
-//! [`SLACK`](crate::int8::SLACK) bytes behind the used part of `x`, which the plan provides.
+//! Slices may be longer than what is used; what lies behind is neither read nor written.
 
 mod memory;
 

@@ -647,6 +647,9 @@ pub fn run<K: Kernels + ?Sized>(
         _ => None,
     };
     for (place, step) in steps.iter().enumerate().skip(done.unwrap_or(0)) {
+        if step.is_in_place() {
+            continue;
+        }
         kernels.begin(place);
         // Filled in place: a copy of what was just written in parts has to wait for it.
         let mut tensors = Tensors {
@@ -706,6 +709,14 @@ impl Step {
     /// Whether it copies the input or the output of the network, and is no operation of the model.
     pub fn is_copy(&self) -> bool {
         matches!(self.work, Work::Int8(Int8::Flip) | Work::Float(Float::Copy))
+    }
+
+    /// Whether it copies what is read, or was written, where it is.
+    #[inline]
+    fn is_in_place(&self) -> bool {
+        let [from, ..] = &self.reads;
+        let same = from.region == self.write.region;
+        same && matches!(from.region, Region::Input | Region::Output)
     }
 
     /// The step and the buffers do not belong together.

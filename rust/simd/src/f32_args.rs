@@ -55,8 +55,6 @@ pub mod op {
 /// Packed weights: panels of 64 rows, the last one of 16, 32, 48 or 64 (zeros pad `n`). A panel of `R`
 /// rows holds, segment by segment, `k` groups of `R` weights, one of each row. By row: `w[n][segments
 /// k]`, at most [`FEW`] rows.
-///
-/// Up to 64 bytes behind the used part of `x` are read, never used.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct GemmF32 {

@@ -56,12 +56,12 @@ fn compare(set: &Set, random: &mut Random, sizes: &[usize], first: usize) {
     let x = random.units(sizes[0]);
     let mut expected = x.clone();
     for layer in &layers {
-        let from = Buf::new(&expected, SLACK);
+        let from = Buf::new(&expected, 0);
         let n = layer.n as usize;
         let mut y = vec![0xff; n * 4];
         let bytes: Vec<u8> = weights.iter().flat_map(|w| w.to_le_bytes()).collect();
         assert!(set.gemm_f32(&mut Gemm {
-            x: from.bytes_and_slack(),
+            x: from.bytes(),
             x_row: 0,
             x_outer: 0,
             y: &mut y,

@@ -54,14 +54,14 @@ fn compare(set: &Set, random: &mut Random, shape: Shape) {
     let before = random.units((outer - 1) * y_outer + (m - 1) * y_row + n);
     let slope = 0.125f32;
 
-    let bx = Buf::new(&x, 64 + shift);
+    let bx = Buf::new(&x, shift);
     let bw = Buf::new(&pack(&w, n, segments, k), shift);
     let bb = Buf::new(&bias, shift);
     let mut by = Buf::new(&before, shift * 17);
     let bytes: Vec<usize> = offsets.iter().map(|o| o * 4).collect();
     assert!(
         set.gemm_f32(&mut Gemm {
-            x: bx.bytes_and_slack(),
+            x: bx.bytes(),
             x_row: x_row * 4,
             x_outer: x_outer * 4,
             y: by.bytes_mut(),
@@ -176,12 +176,12 @@ fn one_of_no_number_spoils_its_outputs_only() {
             let mut x = vec![1.0f32; m * k];
             x[2] = f32::NAN;
             let w = vec![1.0f32; 32 * k];
-            let x = Buf::new(&x, 64);
+            let x = Buf::new(&x, 0);
             let w = Buf::new(&w, 0);
             let bias = Buf::new(&[0.0; 32], 0);
             let mut y = Buf::new(&vec![0.0; m * n], 0);
             assert!(set.gemm_f32(&mut Gemm {
-                x: x.bytes_and_slack(),
+                x: x.bytes(),
                 x_row: k * 4,
                 x_outer: 0,
                 y: y.bytes_mut(),
@@ -214,7 +214,7 @@ fn what_misses_a_slice_is_refused() {
                 |which: usize, len: usize| vec![0u8; len - if short == which { by } else { 0 }];
             let mut y = less(1, m * n * 4);
             let done = set.gemm_f32(&mut Gemm {
-                x: &less(0, m * k * 4 + 64),
+                x: &less(0, m * k * 4),
                 x_row: k * 4,
                 x_outer: 0,
                 y: &mut y,

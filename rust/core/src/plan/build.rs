@@ -100,14 +100,23 @@ impl Model<'_> {
                 }
             }
         }
+        let input = copies && self.takes_input(steps);
+        let output = match copies {
+            true => self.gives_output(steps),
+            false => None,
+        };
         for i in 0..steps.len() {
             let Some((before, [this, ..])) = steps.split_at_mut_checked(i) else {
                 continue;
             };
             let fault = Error::model(Place::Op(this.op), Fault::Mismatch);
             self.pause.check()?;
-            self.place(i, this, before, copies, &mut plan)
-                .ok_or(fault)?;
+            let given = match i {
+                0 if input => Some(boundary(Region::Input, plan.input_bytes)),
+                _ if output == Some(i) => Some(boundary(Region::Output, plan.output_bytes)),
+                _ => None,
+            };
+            self.place(i, this, before, given, &mut plan).ok_or(fault)?;
         }
         plan.chain = Chain::find(steps, &mut plan).unwrap_or_default();
         Ok(plan)
@@ -188,6 +197,37 @@ impl Model<'_> {
         })
     }
 
+    /// Whether all that read the input take it where it is: they look at nothing behind it.
+    fn takes_input(&self, steps: &[Step]) -> bool {
+        let input = self.input_tensor();
+        let mut readers = (1usize..).zip(steps.iter().skip(1));
+        readers.all(|(i, step)| {
+            let products = matches!(&step.work, Work::Float(Float::Products(_)));
+            products || !self.reads_of(i, step, true).any(|tensor| tensor == input)
+        })
+    }
+
+    /// The step that can write the output where it belongs, because nothing but the copy of it reads it.
+    fn gives_output(&self, steps: &[Step]) -> Option<usize> {
+        let (last, rest) = steps.split_last()?;
+        let output = |step: &&Step| step.tensor == last.tensor;
+        let (at, writer) = rest
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(_, step)| output(step))?;
+        let gives = matches!(
+            &writer.work,
+            Work::Float(Float::Products(_) | Float::Pair(_) | Float::Softmax(_))
+        );
+        let mut readers = (0usize..).zip(rest);
+        let read = readers.any(|(i, step)| {
+            self.reads_of(i, step, true)
+                .any(|tensor| tensor == last.tensor)
+        });
+        (gives && !read).then_some(at)
+    }
+
     /// Memory of a sample, nowhere yet.
     fn slot_of(&self, dtype: DType, bytes: usize) -> Option<Slot> {
         if bytes == 0 {
@@ -204,22 +244,18 @@ impl Model<'_> {
         })
     }
 
-    /// Decides where step `i` reads and writes.
+    /// Decides where step `i` reads and writes; where it writes may be given.
     fn place(
         &self,
         i: usize,
         step: &mut Step,
         before: &[Step],
-        copies: bool,
+        given: Option<Slot>,
         plan: &mut Plan,
     ) -> Option<()> {
+        let copies = plan.steps > self.op_count();
         // CAST: at most MAX_OPS + 2.
         let now = i as u32;
-        let boundary = |region, bytes| Slot {
-            region,
-            bytes,
-            stride: bytes,
-        };
         let last_copy = copies && i != 0 && step.is_copy();
         if copies && i == 0 {
             step.reads[0] = boundary(Region::Input, plan.input_bytes);
@@ -234,7 +270,9 @@ impl Model<'_> {
         }
         step.reads = slots;
         let bytes = usize::try_from(self.tensor(step.tensor)?.bytes()).ok()?;
-        if last_copy || (!copies && step.tensor == self.output_tensor()) {
+        if let Some(slot) = given {
+            step.write = slot;
+        } else if last_copy || (!copies && step.tensor == self.output_tensor()) {
             step.write = boundary(Region::Output, plan.output_bytes);
         } else {
             let mut slot = self.slot_of(step.dtype, bytes)?;
@@ -285,6 +323,15 @@ impl Plan {
             self.scratch_bytes = self.scratch_bytes.max(at.checked_add(slot.stride)?);
         }
         Some(())
+    }
+}
+
+/// Input or output.
+const fn boundary(region: Region, bytes: usize) -> Slot {
+    Slot {
+        region,
+        bytes,
+        stride: bytes,
     }
 }
 

@@ -68,6 +68,14 @@ pub(super) struct Piece {
 /// Computes a piece of a layer from the input of a sample to its output.
 pub(super) type Compute<'a, K> = dyn FnMut(&K, &[u8], &mut [u8], &Piece) -> Result<(), Error> + 'a;
 
+/// How many of `m` positions make a piece, at most `most`: pieces of about the same size, since a few
+/// positions alone share weights badly.
+fn even(m: usize, most: usize) -> usize {
+    let pieces = m.div_ceil(most).max(1);
+    let share = m.div_ceil(pieces).checked_next_multiple_of(TILE);
+    share.unwrap_or(most).min(most)
+}
+
 impl Patches {
     /// The patches of a layer whose elements have `element` bytes; a border is made of `fill`.
     pub(super) fn plan(
@@ -331,7 +339,7 @@ impl Patches {
             }
             positions => (n, positions),
         };
-        let (lines, positions) = (lines.max(1), positions.max(1));
+        let (lines, positions) = (lines.max(1), even(grid.m, positions.max(1)));
         let mut a = 0usize;
         while a < grid.outer {
             let outer = lines.min(grid.outer.saturating_sub(a));

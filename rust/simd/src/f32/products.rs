@@ -35,8 +35,7 @@ impl Layer for Gemm<'_> {
         let rows = if self.by_row { self.n } else { lanes };
         let patch = last(self.offsets).checked_add(bytes(self.k)?)?;
         let counts = [self.m, self.outer];
-        let slack = patch.checked_add(SLACK)?;
-        let read = reach(counts, self.x_row, self.x_outer, slack)?;
+        let read = reach(counts, self.x_row, self.x_outer, patch)?;
         let written = reach(counts, self.y_row, self.y_outer, bytes(self.n)?)?;
         let few = !self.by_row || self.n <= FEW;
         if self.n == 0 || !few || read > self.x.len() || written > self.y.len() {

@@ -360,9 +360,12 @@ unsafe fn wide<V: Map, const NV: usize>(g: &Sums, x: *const f32, y: *mut f32, c:
             let mut x = x.byte_add(g.offset(s));
             let mut left = g.k;
             while left > 0 {
-                // Reads up to a vector behind the segment; those elements are not used.
-                let mut v = V::load(x);
                 let count = left.min(V::LANES);
+                let mut v = if count < V::LANES {
+                    V::load_mask(x, V::head(count))
+                } else {
+                    V::load(x)
+                };
                 for _ in 0..count {
                     let a = v.spread();
                     v = v.rotate();

@@ -65,7 +65,7 @@ pub(crate) struct Buf {
 }
 
 impl Buf {
-    /// `shift` bytes before the end; `slack` of them may be read.
+    /// `shift` bytes before the end.
     pub(crate) fn new(values: &[f32], shift: usize) -> Self {
         let len = values.len() * 4;
         let size = (len + shift).next_multiple_of(PAGE) + PAGE;
@@ -95,12 +95,6 @@ impl Buf {
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the elements are in the mapping.
         unsafe { std::slice::from_raw_parts(self.map.add(self.start), self.len) }
-    }
-
-    /// The elements and what may be read behind them.
-    pub(crate) fn bytes_and_slack(&self) -> &[u8] {
-        // SAFETY: all up to the guard page is in the mapping.
-        unsafe { std::slice::from_raw_parts(self.map.add(self.start), self.size - self.start) }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
