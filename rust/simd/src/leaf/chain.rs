@@ -18,6 +18,9 @@ use super::avx2::AvxVnniStandIn;
 /// The bit by which codes and biased codes differ.
 const FLIP: u8 = 0x80;
 
+/// So many codes are looked up at once.
+const FEW: usize = 16;
+
 /// No table.
 const NONE: u32 = u32::MAX;
 
@@ -80,7 +83,9 @@ unsafe fn chain<I: Isa, C: Codes>(a: &ChainI8) {
                 },
             };
             gemm::position::<I>(&args);
-            if this.table != NONE {
+            if this.table != NONE && n <= FEW {
+                elements::look_up16(constant(this.table), y, y);
+            } else if this.table != NONE {
                 let whole = n.div_ceil(C::BYTES) * C::BYTES;
                 elements::look_up::<C>(constant(this.table), y, y, whole);
             }

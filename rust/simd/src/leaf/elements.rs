@@ -2,6 +2,8 @@
 
 //! Codes one by one: tables, sums and products of two tensors.
 
+use core::arch::x86_64::*;
+
 use crate::args::{Factor, FlipI8, MapI8, PairI8};
 
 use super::codes::{Code, Codes, Product, CODES};
@@ -74,6 +76,33 @@ pub(super) unsafe fn look_up<C: Codes>(table: *const u8, x: *const u8, y: *mut u
             C::store_bytes(codes, y.add(i), len);
             i += len;
         }
+    }
+}
+
+/// As [`look_up`] does it, for sixteen codes, in registers that are no longer.
+#[inline(always)]
+pub(super) unsafe fn look_up16(table: *const u8, x: *const u8, y: *mut u8) {
+    // SAFETY: as the caller promises, for sixteen codes.
+    unsafe {
+        let part = |p: usize| _mm_loadu_si128(table.add(p * PART).cast());
+        let mut low = _mm_loadu_si128(x.cast());
+        let mut high = _mm_xor_si128(low, _mm_set1_epi8(i8::MIN));
+        let step = _mm_set1_epi8(16);
+        let mut codes = [
+            _mm_shuffle_epi8(part(0), low),
+            _mm_shuffle_epi8(part(PARTS), high),
+        ];
+        each!(P in PARTS, {
+            if P != 0 {
+                (low, high) = (_mm_subs_epi8(low, step), _mm_subs_epi8(high, step));
+                let differs = |p: usize| _mm_xor_si128(part(p), part(p - 1));
+                codes = [
+                    _mm_xor_si128(codes[0], _mm_shuffle_epi8(differs(P), low)),
+                    _mm_xor_si128(codes[1], _mm_shuffle_epi8(differs(PARTS + P), high)),
+                ];
+            }
+        });
+        _mm_storeu_si128(y.cast(), _mm_xor_si128(codes[0], codes[1]));
     }
 }
 
