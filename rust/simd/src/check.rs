@@ -99,6 +99,8 @@ pub(crate) struct Shape {
 
 /// Fills multipliers and shifts; sums have up to `bits` bits.
 fn scales(random: &mut Random, kind: Kind, bits: u32, mult: &mut [u8], shift: &mut [u8]) {
+    // Rows of which none is shifted to the left are done in another way.
+    let least = [-31, 0, 1][random.below(3)];
     for (mult, shift) in mult.chunks_exact_mut(4).zip(shift.chunks_exact_mut(4)) {
         let (m, s) = match kind {
             Kind::Ordinary => {
@@ -116,7 +118,7 @@ fn scales(random: &mut Random, kind: Kind, bits: u32, mult: &mut [u8], shift: &m
                     i64::from(i32::MAX) - 1,
                     i64::from(i32::MAX),
                 ];
-                (m[random.below(m.len())], random.range(-31, 31))
+                (m[random.below(m.len())], random.range(least, 31))
             }
         };
         mult.copy_from_slice(&(m as i32).to_le_bytes());
@@ -140,7 +142,11 @@ fn biases(random: &mut Random, kind: Kind, bias: &mut [u8]) {
     for bias in bias.chunks_exact_mut(4) {
         let b = match kind {
             Kind::Ordinary => random.range(-20_000, 20_000),
-            Kind::Extreme => random.range(-(1 << 30), 1 << 30),
+            Kind::Extreme => {
+                // So far from the limits that no sum comes to them.
+                let most = (1 << 31) - (1 << 28);
+                [random.range(-(1 << 30), 1 << 30), most, -most][random.below(3)]
+            }
         };
         bias.copy_from_slice(&(b as i32).to_le_bytes());
     }

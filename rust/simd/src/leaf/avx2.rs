@@ -124,6 +124,41 @@ unsafe fn multiply(acc: __m256i, scale: &Scale<__m256i>) -> __m256i {
     }
 }
 
+/// The greatest bias of plain rows.
+const SMALL: i32 = 1 << 29;
+
+#[inline(always)]
+unsafe fn plain(shift: *const u8, bias: *const u8) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let shift = _mm256_loadu_si256(shift.cast());
+        let bias = _mm256_abs_epi32(_mm256_loadu_si256(bias.cast()));
+        let left = _mm256_cmpgt_epi32(_mm256_set1_epi32(1), shift);
+        // As a number with a sign, 2^31 is less than 0.
+        let large = _mm256_or_si256(_mm256_cmpgt_epi32(bias, _mm256_set1_epi32(SMALL)), bias);
+        _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_or_si256(left, large))) == 0
+    }
+}
+
+/// As [`multiply`] does it, with the sign: what is negative is one less before the last shift, so that
+/// ties go away from zero. Products are below 2^61, so that nothing overflows.
+#[inline(always)]
+unsafe fn multiply_plain(acc: __m256i, scale: &Scale<__m256i>) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let round = _mm256_set1_epi64x(1 << 30);
+        let even = _mm256_add_epi64(_mm256_mul_epi32(acc, scale.mult), round);
+        let odd = _mm256_mul_epi32(odd_lanes(acc), scale.odd);
+        let odd = _mm256_add_epi64(odd, round);
+        let high = _mm256_blend_epi32::<0b1010_1010>(
+            _mm256_srli_epi64::<31>(even),
+            _mm256_slli_epi64::<1>(odd),
+        );
+        let half = _mm256_add_epi32(scale.half, _mm256_srai_epi32::<31>(acc));
+        _mm256_srav_epi32(_mm256_add_epi32(high, half), scale.right)
+    }
+}
+
 #[inline(always)]
 unsafe fn finish(zero: u8, min: u8, max: u8) -> Finish<__m256i> {
     // SAFETY: as the caller promises.
@@ -273,6 +308,12 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn plain(shift: *const u8, bias: *const u8) -> bool {
+            // SAFETY: as the caller promises.
+            unsafe { plain(shift, bias) }
+        }
+
+        #[inline(always)]
         unsafe fn scale_of(mult: *const u8, shift: *const u8, half: __m256i) -> Scale<__m256i> {
             // SAFETY: as the caller promises.
             unsafe {
@@ -284,6 +325,12 @@ macro_rules! common {
                     half,
                 }
             }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_plain(acc: __m256i, scale: &Scale<__m256i>) -> __m256i {
+            // SAFETY: as the caller promises.
+            unsafe { multiply_plain(acc, scale) }
         }
 
         #[inline(always)]

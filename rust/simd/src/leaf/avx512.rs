@@ -109,6 +109,41 @@ unsafe fn multiply(acc: __m512i, scale: &Scale<__m512i>) -> __m512i {
     }
 }
 
+/// The greatest bias of plain rows.
+const SMALL: i32 = 1 << 29;
+
+#[inline(always)]
+unsafe fn plain(shift: *const u8, bias: *const u8) -> bool {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let shift = _mm512_loadu_si512(shift.cast());
+        let bias = _mm512_abs_epi32(_mm512_loadu_si512(bias.cast()));
+        let left = _mm512_cmplt_epi32_mask(shift, _mm512_set1_epi32(1));
+        let large = _mm512_cmpgt_epu32_mask(bias, _mm512_set1_epi32(SMALL));
+        left | large == 0
+    }
+}
+
+/// As [`multiply`] does it, with the sign: what is negative is one less before the last shift, so that
+/// ties go away from zero. Products are below 2^61, so that nothing overflows.
+#[inline(always)]
+unsafe fn multiply_plain(acc: __m512i, scale: &Scale<__m512i>) -> __m512i {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let round = _mm512_set1_epi64(1 << 30);
+        let even = _mm512_add_epi64(_mm512_mul_epi32(acc, scale.mult), round);
+        let odd = _mm512_mul_epi32(odd_lanes(acc), scale.odd);
+        let odd = _mm512_add_epi64(odd, round);
+        let high = _mm512_mask_blend_epi32(
+            ODD,
+            _mm512_srli_epi64::<31>(even),
+            _mm512_slli_epi64::<1>(odd),
+        );
+        let half = _mm512_add_epi32(scale.half, _mm512_srai_epi32::<31>(acc));
+        _mm512_srav_epi32(_mm512_add_epi32(high, half), scale.right)
+    }
+}
+
 #[inline(always)]
 unsafe fn finish(zero: u8, min: u8, max: u8) -> Finish<__m512i> {
     // SAFETY: as the caller promises.
@@ -236,6 +271,12 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn plain(shift: *const u8, bias: *const u8) -> bool {
+            // SAFETY: as the caller promises.
+            unsafe { plain(shift, bias) }
+        }
+
+        #[inline(always)]
         unsafe fn scale_of(mult: *const u8, shift: *const u8, half: __m512i) -> Scale<__m512i> {
             // SAFETY: as the caller promises.
             unsafe {
@@ -247,6 +288,12 @@ macro_rules! common {
                     half,
                 }
             }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_plain(acc: __m512i, scale: &Scale<__m512i>) -> __m512i {
+            // SAFETY: as the caller promises.
+            unsafe { multiply_plain(acc, scale) }
         }
 
         #[inline(always)]

@@ -11,7 +11,7 @@ use super::{
     avx2::{Avx2, AvxVnni},
     avx512::{Avx512, Avx512Vnni},
     position::{offset, Cursor, WORD},
-    vector::Isa,
+    vector::{Isa, PLAIN},
 };
 
 #[cfg(test)]
@@ -50,11 +50,12 @@ unsafe fn part<I: Isa>(a: &DepthwiseI8, mut at: Cursor, part: Part) {
             a.requant.mult.add(part.list),
             a.requant.shift.add(part.list),
         );
-        let goes_left = I::goes_left::<VECTORS>(shift, LANES * WORD);
         let mut scales = [I::scale(mult, shift); VECTORS];
+        let mut plain = a.taps <= PLAIN;
         each!(Q in VECTORS, {
             let list = Q * LANES * WORD;
             scales[Q] = I::scale(mult.add(list), shift.add(list));
+            plain &= I::plain(shift.add(list), a.bias.add(part.list + list));
         });
         let last = a.taps - 1;
         while at.left > 0 {
@@ -80,12 +81,14 @@ unsafe fn part<I: Isa>(a: &DepthwiseI8, mut at: Cursor, part: Part) {
                 w = w.wrapping_add(CHUNK * TAPS);
                 tap += TAPS;
             }
-            if goes_left {
-                each!(Q in VECTORS, {
-                    sums[Q] = I::left(sums[Q], shift.add(Q * LANES * WORD));
-                });
-            }
-            each!(Q in VECTORS, { sums[Q] = I::multiply(sums[Q], &scales[Q]); });
+            each!(Q in VECTORS, {
+                sums[Q] = if plain {
+                    I::multiply_plain(sums[Q], &scales[Q])
+                } else {
+                    let sum = I::left(sums[Q], shift.add(Q * LANES * WORD));
+                    I::multiply(sum, &scales[Q])
+                };
+            });
             let len = a.channels - part.channel;
             I::write_interleaved(y.add(part.channel), len, &sums, &finish);
         }

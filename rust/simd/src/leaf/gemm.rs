@@ -12,7 +12,7 @@ use super::{
     avx2::{Avx2, AvxVnni},
     avx512::{Avx512, Avx512Vnni},
     position::{offset, Cursor, WORD},
-    vector::Isa,
+    vector::{Isa, PLAIN},
 };
 
 #[cfg(test)]
@@ -99,18 +99,37 @@ struct Column {
     row: usize,
 }
 
-/// The halves of the scales of `NV` vectors of rows, which are not made anew for each tile.
-#[inline(always)]
-unsafe fn halves<I: Isa, const NV: usize>(a: &GemmI8, column: Column) -> [I::V; NV] {
-    // SAFETY: as in `tile`.
-    unsafe {
-        let (mult, shift) = a.requant.lists(column.row);
-        let mut halves = [I::zero(); NV];
-        each!(J in NV, {
-            let list = J * I::LANES * WORD;
-            halves[J] = I::scale(mult.add(list), shift.add(list)).half;
-        });
-        halves
+/// Most vectors of a column.
+const VECTORS: usize = 4;
+
+/// How sums become codes, as far as it is not found out anew for each tile of a column. There is one
+/// for all widths, since each would have a place of its own on the stack.
+#[derive(Clone, Copy)]
+struct Scales<V> {
+    /// Whether the rows are plain.
+    plain: bool,
+    halves: [V; VECTORS],
+}
+
+impl<V: Copy> Scales<V> {
+    /// For `nv` vectors.
+    #[inline(always)]
+    unsafe fn new<I: Isa<V = V>>(a: &GemmI8, column: Column, nv: usize) -> Self {
+        // SAFETY: as in `tile`.
+        unsafe {
+            let (mult, shift) = a.requant.lists(column.row);
+            let bias = a.bias.add(column.row * WORD);
+            let mut halves = [I::zero(); VECTORS];
+            let mut plain = a.segments * a.groups <= PLAIN / GROUP;
+            each!(J in VECTORS, {
+                if J < nv {
+                    let list = J * I::LANES * WORD;
+                    halves[J % VECTORS] = I::scale(mult.add(list), shift.add(list)).half;
+                    plain &= I::plain(shift.add(list), bias.add(list));
+                }
+            });
+            Self { plain, halves }
+        }
     }
 }
 
@@ -120,7 +139,7 @@ unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
     a: &GemmI8,
     at: &mut Cursor,
     column: Column,
-    halves: &[I::V; NV],
+    scales: &Scales<I::V>,
 ) {
     // SAFETY: positions, rows, groups and segments are those of the arguments, whose caller has
     // checked that they lie inside the buffers.
@@ -156,13 +175,13 @@ unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
 
         // Position by position: what has been written needs no register any more.
         let (mult, shift) = a.requant.lists(column.row);
-        if I::goes_left::<NV>(shift, I::LANES * WORD) {
+        if scales.plain {
             each!(R in MR, {
                 each!(J in NV, {
                     let list = J * I::LANES * WORD;
-                    let scale = I::scale(mult.add(list), shift.add(list));
-                    let sum = I::left(sums[R][J], shift.add(list));
-                    sums[R][J] = I::multiply(sum, &scale);
+                    let half = scales.halves[J % VECTORS];
+                    let scale = I::scale_of(mult.add(list), shift.add(list), half);
+                    sums[R][J] = I::multiply_plain(sums[R][J], &scale);
                 });
                 ToCodes::write::<I, NV>(a, y[R], column.row, &sums[R]);
             });
@@ -170,8 +189,9 @@ unsafe fn tile<I: Isa, const MR: usize, const NV: usize>(
             each!(R in MR, {
                 each!(J in NV, {
                     let list = J * I::LANES * WORD;
-                    let scale = I::scale_of(mult.add(list), shift.add(list), halves[J]);
-                    sums[R][J] = I::multiply(sums[R][J], &scale);
+                    let scale = I::scale(mult.add(list), shift.add(list));
+                    let sum = I::left(sums[R][J], shift.add(list));
+                    sums[R][J] = I::multiply(sum, &scale);
                 });
                 ToCodes::write::<I, NV>(a, y[R], column.row, &sums[R]);
             });
@@ -264,10 +284,9 @@ unsafe fn one<I: Isa, R: Results>(
 
 /// Tiles of the heights given, as many as fit, for a column of `$nv` vectors.
 macro_rules! tiles {
-    ($isa:ty, $a:ident, $at:ident, $column:expr, $nv:literal, $($mr:literal $(if $dot:expr)?),*) => {
-        let halves = halves::<$isa, $nv>($a, $column);
+    ($isa:ty, $a:ident, $at:ident, $column:expr, $scales:expr, $nv:literal, $($mr:literal $(if $dot:expr)?),*) => {
         $(while $at.left >= $mr $(&& $dot)? {
-            tile::<$isa, $mr, $nv>($a, &mut $at, $column, &halves);
+            tile::<$isa, $mr, $nv>($a, &mut $at, $column, $scales);
         })*
     };
 }
@@ -278,18 +297,19 @@ unsafe fn wide<I: Isa>(a: &GemmI8, mut at: Cursor, rows: usize, column: Column) 
     // SAFETY: as in `tile`.
     unsafe {
         if at.left > 1 {
+            let scales = Scales::new::<I>(a, column, rows / LANES);
             match rows / LANES {
                 1 => {
-                    tiles!(I, a, at, column, 1, 8, 4, 2);
+                    tiles!(I, a, at, column, &scales, 1, 8, 4, 2);
                 }
                 2 => {
-                    tiles!(I, a, at, column, 2, 8, 4, 2);
+                    tiles!(I, a, at, column, &scales, 2, 8, 4, 2);
                 }
                 3 => {
-                    tiles!(I, a, at, column, 3, 6, 2);
+                    tiles!(I, a, at, column, &scales, 3, 6, 2);
                 }
                 _ => {
-                    tiles!(I, a, at, column, 4, 6 if I::DOT, 4, 2);
+                    tiles!(I, a, at, column, &scales, 4, 6 if I::DOT, 4, 2);
                 }
             }
         }
@@ -314,7 +334,8 @@ unsafe fn narrow<I: Isa>(a: &GemmI8, start: Cursor, rows: usize, panel: Column) 
                     ..panel
                 };
                 at = start;
-                tiles!(I, a, at, column, 2, 6 if I::DOT, 4, 2);
+                let scales = Scales::new::<I>(a, column, 2);
+                tiles!(I, a, at, column, &scales, 2, 6 if I::DOT, 4, 2);
             }
         }
         if at.left > 0 {

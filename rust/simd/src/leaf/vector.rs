@@ -16,6 +16,9 @@ macro_rules! each {
     };
 }
 
+/// The most products of a row whose sum is at most 2^29 from 0: they are at most 255 times 128 each.
+pub(crate) const PLAIN: usize = 1 << 14;
+
 /// How rows become codes: multipliers and shifts of the lanes of a vector.
 #[derive(Clone, Copy)]
 pub(crate) struct Scale<V> {
@@ -84,7 +87,12 @@ pub(crate) trait Isa: Copy {
     unsafe fn left(acc: Self::V, shift: *const u8) -> Self::V;
     /// `multiply` of the specification, without shifts to the left.
     unsafe fn multiply(acc: Self::V, scale: &Scale<Self::V>) -> Self::V;
-    /// As [`scale`](Isa::scale), of rows whose shifts do not go to the left; `half` is that of the scale.
+    /// Whether a vector of rows is such as [`multiply_plain`](Isa::multiply_plain) takes, as nearly all
+    /// are: shifts go to the right, by one at least, and biases are at most 2^29 from 0.
+    unsafe fn plain(shift: *const u8, bias: *const u8) -> bool;
+    /// `multiply` of the specification, for plain rows and sums between -2^30 and 2^30.
+    unsafe fn multiply_plain(acc: Self::V, scale: &Scale<Self::V>) -> Self::V;
+    /// As [`scale`](Isa::scale), of plain rows; `half` is that of the scale.
     unsafe fn scale_of(mult: *const u8, shift: *const u8, half: Self::V) -> Scale<Self::V>;
     /// Zero point and limits in all lanes.
     unsafe fn finish(zero: u8, min: u8, max: u8) -> Finish<Self::V>;
