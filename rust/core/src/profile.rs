@@ -9,7 +9,7 @@
 //! [`Report`].
 //!
 //! ```text
-//! Plan::site -> Site; each call: Table::record_local(site, measure, shared)
+//! Plan::site -> Site; each call: Timer::end, Table::record_local(site, measure, shared)
 //! tables -> Entry, Entry, .. -> Report -> text, JSON, folded stacks
 //! ```
 
@@ -17,6 +17,7 @@ mod report;
 mod table;
 #[cfg(test)]
 mod tests;
+mod timer;
 
 use core::fmt;
 
@@ -24,6 +25,7 @@ use crate::nnm::{DType, OpKind};
 
 pub use report::{Entry, Names, Report, Status};
 pub use table::{Counts, Measure, Table};
+pub use timer::{Clock, Timer};
 
 /// Events that hardware counts, in the order of [`Measure::events`].
 pub const EVENT_NAMES: [&str; EVENTS] = ["cache_misses", "tlb_misses", "instructions"];

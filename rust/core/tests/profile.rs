@@ -5,13 +5,16 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use common::Rng;
 use neural_core::nnm::DType;
-use neural_core::profile::{Counts, Dims, Entry, Key, Measure, Op, Report, Site, Status, Table};
+use neural_core::profile::{
+    Clock, Counts, Dims, Entry, Key, Measure, Op, Report, Site, Status, Table, Timer,
+};
 
 /// Buckets of a large table.
 const LARGE: usize = if cfg!(miri) { 128 } else { 1024 };
@@ -444,4 +447,83 @@ fn all_operations_have_names_of_their_own() {
     for (i, op) in Op::ALL.iter().enumerate() {
         assert!(Op::ALL[..i].iter().all(|other| other.name() != op.name()));
     }
+}
+
+/// A clock that only goes on when told to, and counts how often it is looked at.
+#[derive(Default)]
+struct Hand {
+    time: Cell<u64>,
+    looks: Cell<u32>,
+}
+
+impl Clock for &Hand {
+    fn ticks(&self) -> u64 {
+        self.looks.set(self.looks.get() + 1);
+        self.time.get()
+    }
+}
+
+#[test]
+fn a_step_takes_from_the_end_of_the_one_before_to_its_own() {
+    let hand = Hand::default();
+    let timer = Timer::new(&hand);
+    let after = |ticks: u64| hand.time.set(hand.time.get() + ticks);
+    after(1000);
+    timer.restart();
+    timer.begin(false);
+    after(100);
+    // Opened at 1090, as is known.
+    timer.ready(Some(1090));
+    after(50);
+    timer.ready(None);
+    assert_eq!(timer.end(7), 60);
+    // Counting it, then the next one.
+    after(7);
+    timer.begin(false);
+    after(30);
+    timer.aside(|| after(500));
+    after(3);
+    assert_eq!(timer.end(7), 33);
+    assert_eq!((timer.now(), hand.looks.get()), (1690, 4));
+    // Less than what counting usually takes.
+    after(5);
+    timer.begin(true);
+    assert_eq!(timer.end(7), 0);
+    timer.begin(false);
+    after(10);
+    assert_eq!((timer.now(), hand.looks.get()), (1705, 6));
+}
+
+#[test]
+fn the_first_step_of_a_run_begins_when_it_can() {
+    let hand = Hand::default();
+    let timer = Timer::new(&hand);
+    hand.time.set(500);
+    timer.restart();
+    timer.begin(true);
+    hand.time.set(540);
+    assert_eq!(timer.end(0), 40);
+    timer.restart();
+    timer.begin(false);
+    timer.aside(|| hand.time.set(600));
+    timer.ready(None);
+    hand.time.set(650);
+    assert_eq!(timer.end(0), 50);
+    // One that has begun before a section opens, which is told only once.
+    timer.restart();
+    timer.begin(true);
+    hand.time.set(660);
+    timer.ready(Some(655));
+    timer.ready(Some(670));
+    hand.time.set(690);
+    assert_eq!(timer.end(0), 35);
+    timer.begin(false);
+    timer.ready(Some(695));
+    hand.time.set(700);
+    assert_eq!(timer.end(0), 10);
+    // One that does nothing at all.
+    timer.restart();
+    timer.begin(false);
+    hand.time.set(750);
+    assert_eq!(timer.end(0), 0);
 }

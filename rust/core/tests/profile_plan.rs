@@ -25,16 +25,23 @@ fn title(site: &Site) -> String {
     format!("{} {} {dims}", op.name(), dtype.name())
 }
 
-/// What is counted at each place of the plan of a file, copies left out.
+/// What is counted at each place of the plan of a file, the chain left out.
 fn titles(file: &[u8]) -> Vec<String> {
     let net = Loaded::new(file);
-    let sites = (0..net.plan.places()).filter_map(|place| {
-        let site = net.plan.site(&net.steps, place, 7)?;
-        assert_eq!(site.key().network, 7);
-        let copy = net.steps.get(place).is_some_and(|step| step.is_copy());
-        (!copy).then(|| title(&site))
-    });
-    sites.collect()
+    let mut titles = vec![];
+    for (place, step) in net.steps.iter().enumerate() {
+        if let Some(site) = net.plan.site(&net.steps, place, 7) {
+            assert_eq!(site.key().network, 7);
+            titles.push(title(&site));
+        } else {
+            // Counted at the place behind it.
+            let next = net.steps.get(place + 1).is_some_and(|step| step.is_copy());
+            assert!(next || (place == 0 && step.is_copy()), "{place}");
+        }
+    }
+    let operations = net.steps.iter().filter(|step| !step.is_copy()).count();
+    assert_eq!(titles.len(), operations);
+    titles
 }
 
 #[test]

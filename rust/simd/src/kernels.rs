@@ -84,6 +84,10 @@ pub trait Section {
     /// Closes the section and lets others run; `false` ends the prediction.
     fn pause(&self) -> bool;
 
+    /// Something is about to be done without vector registers.
+    #[inline]
+    fn aside(&self) {}
+
     /// The work at this place of the plan begins, as [`Kernels::begin`] says.
     #[inline]
     fn begin(&self, place: usize) {
@@ -662,6 +666,7 @@ impl<S: Section> Kernels for Simd<S> {
     }
 
     fn aside(&self, work: u64) {
+        self.section.aside();
         if work > ASIDE_WORK {
             self.leave();
         } else {

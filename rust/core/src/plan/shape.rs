@@ -66,12 +66,22 @@ impl Model<'_> {
 }
 
 impl Plan {
-    /// What is counted at a place of this plan, for a network of this id; `None` where nothing is.
+    /// What is counted when the work at a place of this plan has ended, for a network of this id; `None`
+    /// where nothing is, and the time belongs to the place that follows.
     ///
-    /// `steps` are those that the plan came with.
+    /// The copies of input and output belong to the first and the last operation. `steps` are those that
+    /// the plan came with.
     pub fn site(&self, steps: &[Step], place: usize, network: u32) -> Option<Site> {
+        let steps = steps.get(..self.steps)?;
         if place != self.chain_place() {
-            let step = steps.get(..self.steps)?.get(place)?;
+            let copies = |place: usize| steps.get(place).is_some_and(Step::is_copy);
+            let last = self.steps.saturating_sub(1);
+            let step = match place {
+                0 if copies(0) => return None,
+                _ if place == last && copies(last) => steps.get(place.checked_sub(1)?)?,
+                _ if place.checked_add(1) == Some(last) && copies(last) => return None,
+                _ => steps.get(place)?,
+            };
             let key = Key {
                 network,
                 op: profile::Op::of(step.kind, step.dims.rank()),

@@ -466,10 +466,14 @@ impl<'a> Table<'a> {
                 continue;
             }
             bucket.pin();
-            if let Some(site) = bucket.site().filter(|_| bucket.owner() == owner) {
-                if wanted(site.key().network) {
-                    use_it(&bucket, &site);
-                }
+            // It may have been given away just before, and to the same owner again: the key is that of
+            // the owner who is there now.
+            let site = match bucket.owner() == owner {
+                true => bucket.site(),
+                false => None,
+            };
+            if let Some(site) = site.filter(|site| wanted(site.key().network)) {
+                use_it(&bucket, &site);
             }
             bucket.unpin();
         }
