@@ -20,6 +20,10 @@ use crate::{
     dispatch,
     failure::Line,
     network::Network,
+    profile::{
+        self,
+        Form, //
+    },
     registry,
     settings,
     sys::{
@@ -44,6 +48,8 @@ pub(crate) enum Entry {
     Numa(SlabArc<Network>),
     /// The settings of a network, which can be written.
     Config(SlabArc<Network>),
+    /// What takes the time, in a network or in all; written, it starts anew.
+    Hotspots(Option<SlabArc<Network>>, Form),
 }
 
 impl Entry {
@@ -54,6 +60,7 @@ impl Entry {
             Entry::One(network, show) => show(network, f),
             Entry::Numa(network) => numa_text(network, f),
             Entry::Config(network) => write_config(network, f),
+            Entry::Hotspots(network, form) => profile::show(network.as_deref(), *form, f),
         }
     }
 
@@ -61,6 +68,7 @@ impl Entry {
     pub(crate) fn store(&self, reader: &mut UserSliceReader) -> Result {
         match self {
             Entry::Config(network) => store_config(network, reader),
+            Entry::Hotspots(network, _) => profile::store(network.as_deref(), reader),
             _ => Err(EACCES),
         }
     }
@@ -73,7 +81,21 @@ pub(crate) fn root() -> Result<Dir> {
     dir.file(c"stats.json", false, Entry::All(total_json))?;
     dir.file(c"last_error", false, Entry::All(last_error))?;
     dir.file(c"isa", false, Entry::All(dispatch::write_text))?;
+    hotspots(&mut dir, None)?;
     Ok(dir)
+}
+
+/// Makes the files of what takes the time.
+fn hotspots(dir: &mut Dir, network: Option<&SlabArc<Network>>) -> Result {
+    for (name, form) in [
+        (c"hotspots", Form::Text),
+        (c"hotspots.json", Form::Json),
+        (c"hotspots.folded", Form::Folded),
+    ] {
+        let writable = matches!(form, Form::Text);
+        dir.file(name, writable, Entry::Hotspots(network.cloned(), form))?;
+    }
+    Ok(())
 }
 
 /// Makes the directory of a network below `root`.
@@ -89,6 +111,7 @@ pub(crate) fn of_network(root: &Dir, network: &SlabArc<Network>) -> Result<Dir> 
     dir.file(c"numa", false, Entry::Numa(network.clone()))?;
     dir.file(c"cpus", false, one(cpus_text))?;
     dir.file(c"last_error", false, one(network_last_error))?;
+    hotspots(&mut dir, Some(network))?;
     Ok(dir)
 }
 

@@ -39,13 +39,16 @@ use neural_simd::{
     THRESHOLD, //
 };
 
-use crate::sys::{
-    cpu,
-    fpu::{
-        self,
-        FpuGuard, //
-    },
-    param, //
+use crate::{
+    profile::Watch,
+    sys::{
+        cpu,
+        fpu::{
+            self,
+            FpuGuard, //
+        },
+        param, //
+    }, //
 };
 
 /// What was found out about the CPU, and what follows from it.
@@ -208,24 +211,19 @@ pub(crate) struct Sections<'a> {
     open: Cell<Option<FpuGuard>>,
     /// Where a long prediction looks whether it shall stop; `None` when it may not pause at all.
     stop: Option<&'a AtomicBool>,
+    /// Whether vector code is used where there is some.
+    vector: bool,
+    watch: Watch,
 }
 
-impl Section for Sections<'_> {
-    fn enter(&self) -> bool {
-        let guard = self.open.take().or_else(FpuGuard::new);
-        let open = guard.is_some();
-        self.open.set(guard);
-        open
+impl Sections<'_> {
+    /// Takes the time of what is done in and between the sections.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
-    fn leave(&self) {
-        if let Some(guard) = self.open.take() {
-            guard.count();
-        }
-    }
-
-    fn pause(&self) -> bool {
-        self.leave();
+    /// Lets others run; `false` ends the prediction.
+    fn rest(&self) -> bool {
         match self.stop {
             None => true,
             Some(stop) => {
@@ -233,6 +231,52 @@ impl Section for Sections<'_> {
                 !stop.load(Relaxed) && !cpu::dying()
             }
         }
+    }
+}
+
+impl Section for Sections<'_> {
+    fn enter(&self) -> bool {
+        let guard = match self.open.take() {
+            Some(guard) => {
+                self.watch.ready(None);
+                Some(guard)
+            }
+            None => {
+                let guard = FpuGuard::new();
+                self.watch.ready(guard.as_ref().map(FpuGuard::start));
+                guard
+            }
+        };
+        let open = guard.is_some();
+        self.open.set(guard);
+        open
+    }
+
+    fn leave(&self) {
+        if let Some(guard) = self.open.take() {
+            guard.count(self.watch.now());
+        }
+    }
+
+    fn pause(&self) -> bool {
+        self.leave();
+        self.watch.aside(|| self.rest())
+    }
+
+    #[inline]
+    fn aside(&self) {
+        self.watch.ready(None);
+    }
+
+    #[inline]
+    fn begin(&self, place: usize) {
+        // A chain begins with a section; other plans, as a rule, with a copy.
+        self.watch.begin(!self.vector || place == 0);
+    }
+
+    #[inline]
+    fn end(&self, place: usize, samples: usize) {
+        self.watch.end(place, samples);
     }
 }
 
@@ -249,11 +293,14 @@ pub(crate) type Dispatch<'a> = Simd<Sections<'a>>;
 /// let others run now and then, and stop when told to: context: task, may sleep.
 pub(crate) fn kernels(vector: bool, stop: Option<&AtomicBool>) -> Dispatch<'_> {
     let choice = CHOICE.as_ref().filter(|_| vector);
+    let set = choice.and_then(|choice| choice.set);
     let sections = Sections {
         open: Cell::new(None),
         stop,
+        vector: set.is_some(),
+        watch: Watch::new(stop.is_some()),
     };
-    Simd::new(choice.and_then(|choice| choice.set), sections)
+    Simd::new(set, sections)
 }
 
 /// Whether there is vector code to use, without which nothing computes in single precision.

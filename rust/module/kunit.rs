@@ -23,6 +23,7 @@ use crate::{
         Name,
         Network, //
     },
+    profile,
     registry,
     sys::{
         cpu,
@@ -240,6 +241,37 @@ mod tests {
         assert_eq!(after.predictions, before.predictions + 3);
         assert_eq!(after.cache_hits, before.cache_hits + 2);
         Ok(())
+    }
+
+    #[test]
+    fn the_profile_counts_every_prediction_of_all_cpus_and_of_interrupts() -> Result {
+        let network = load("k_profile", 1)?;
+        assert!(network.configure(b"cache_size 0\nprofiling 2").is_ok());
+        let made = AtomicUsize::new(0);
+        let predict = || {
+            if matches!(answer(&network), Ok(Some(2))) {
+                made.fetch_add(1, Relaxed);
+            }
+        };
+        let online = || (0..cpu::nr_cpu_ids()).filter(|&cpu| cpu::online(cpu));
+        let work = || {
+            for cpu in online().cycle().take(400) {
+                predict();
+                // In an interrupt, which may come in the middle of what its CPU counts.
+                let mut run = || predict();
+                let _ = cpu::call_on(cpu, &mut run);
+                cpu::cond_resched();
+            }
+        };
+        WorkSet::new(cpu::nr_cpu_ids())?.run(online(), &work, || {}, &AtomicBool::new(false));
+        let made = made.load(Relaxed) as u64;
+        assert!(made >= 800);
+        // Two layers.
+        assert_eq!(profile::calls(network.id), 2 * made);
+        assert!(network.configure(b"profiling 0").is_ok());
+        predict();
+        assert_eq!(profile::calls(network.id), 2 * made);
+        unload("k_profile")
     }
 
     #[test]

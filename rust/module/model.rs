@@ -28,20 +28,26 @@ use neural_core::{
     },
     plan::{
         self,
-        Kernels,
         Plan,
         Step, //
     }, //
 };
 
 use crate::{
-    dispatch,
+    dispatch::{
+        self,
+        Dispatch, //
+    },
     failure::{
         errno,
         failure,
         Failure,
         Kind,
         Outcome, //
+    },
+    profile::{
+        self,
+        Sites, //
     },
     sys::{
         buf::{
@@ -201,6 +207,7 @@ pub(crate) struct Model {
     /// Samples that the scratch memory of a task is for.
     room: usize,
     costs: Costs,
+    sites: Sites,
     /// One more with each model that a network gets.
     pub(crate) generation: u32,
     /// What goes in and out.
@@ -306,10 +313,11 @@ fn prepare(
 }
 
 impl Model {
-    /// Makes a model of a file that was parsed.
+    /// Makes a model of a file that was parsed, for the network with this id.
     pub(crate) fn new(
         file: &nnm::Model<'_>,
         spread: Spread,
+        network: u32,
         generation: u32,
     ) -> Outcome<SlabArc<Self>> {
         if file.dtype() == DType::F32 && !dispatch::has_vector() {
@@ -328,11 +336,16 @@ impl Model {
             weights,
             ports: Ports::of(file),
         };
-        Self::assemble(parts, spread, generation)
+        Self::assemble(parts, spread, network, generation)
     }
 
     /// The same model in memory placed anew.
-    pub(crate) fn placed(&self, spread: Spread, generation: u32) -> Outcome<SlabArc<Self>> {
+    pub(crate) fn placed(
+        &self,
+        spread: Spread,
+        network: u32,
+        generation: u32,
+    ) -> Outcome<SlabArc<Self>> {
         let mut steps = KVVec::with_capacity(self.steps.len(), GFP_KERNEL)
             .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
         steps
@@ -357,12 +370,19 @@ impl Model {
             weights,
             ports: self.ports,
         };
-        Self::assemble(parts, spread, generation)
+        Self::assemble(parts, spread, network, generation)
     }
 
-    fn assemble(parts: Parts, spread: Spread, generation: u32) -> Outcome<SlabArc<Self>> {
+    fn assemble(
+        parts: Parts,
+        spread: Spread,
+        network: u32,
+        generation: u32,
+    ) -> Outcome<SlabArc<Self>> {
         let one = parts.plan.scratch_bytes;
         let costs = Costs::of(&parts.steps);
+        let sites = Sites::new(&parts.plan, &parts.steps, network)
+            .map_err(|_| Failure::memory("the plan", parts.plan.places()))?;
         let atomic = costs.scalar <= ATOMIC_MACS && one <= ATOMIC_SCRATCH;
         let memory = if atomic { ATOMIC_SCRATCH } else { POOL_SCRATCH };
         let room = memory.checked_div(one).unwrap_or(SIDE_BY_SIDE);
@@ -399,6 +419,7 @@ impl Model {
                     pool_slots,
                     room,
                     costs,
+                    sites,
                     generation,
                     ports: parts.ports,
                 }),
@@ -450,6 +471,7 @@ impl Model {
         };
         core::mem::size_of::<Self>()
             + self.steps.len() * core::mem::size_of::<Step>()
+            + self.sites.memory()
             + self.weights.memory()
             + scratch
     }
@@ -467,10 +489,12 @@ impl Model {
         }
     }
 
-    /// Predicts samples, as many side by side as the scratch memory is for.
-    fn execute<K: Kernels>(
+    /// Predicts samples, as many side by side as the scratch memory is for; counted in the profile for
+    /// so many predictions each.
+    fn execute(
         &self,
-        kernels: &K,
+        kernels: &Dispatch<'_>,
+        weight: u64,
         scratch: &mut [u8],
         input: &[u8],
         output: &mut [u8],
@@ -481,26 +505,48 @@ impl Model {
         let inputs = input.chunks(plan.input_bytes * room);
         let outputs = output.chunks_mut(plan.output_bytes * room);
         for (input, output) in inputs.zip(outputs) {
-            plan::run(
-                kernels,
-                plan,
-                &self.steps,
-                self.weights.as_slice(),
-                input.len().checked_div(plan.input_bytes).unwrap_or(1),
-                scratch,
-                input,
-                output,
-            )
-            .map_err(|error| Failure::from_core(error, Kind::Input))?;
+            let mut run = || {
+                plan::run(
+                    kernels,
+                    plan,
+                    &self.steps,
+                    self.weights.as_slice(),
+                    input.len().checked_div(plan.input_bytes).unwrap_or(1),
+                    scratch,
+                    input,
+                    output,
+                )
+            };
+            let result = match weight {
+                0 => {
+                    kernels.section().watch().look_away();
+                    run()
+                }
+                _ => self.watched(kernels, weight, run),
+            };
+            result.map_err(|error| Failure::from_core(error, Kind::Input))?;
         }
         Ok(())
     }
 
+    /// Calls `run`, which runs the plan with these kernels, and takes the time of its steps.
+    #[inline(never)]
+    fn watched<R>(&self, kernels: &Dispatch<'_>, weight: u64, run: impl FnOnce() -> R) -> R {
+        profile::with_tables(self.is_atomic(), |tables| match tables {
+            Some(tables) => {
+                let watch = kernels.section().watch();
+                watch.look(tables, &self.sites, weight, run)
+            }
+            None => run(),
+        })
+    }
+
     /// Runs a cheap model on samples, on the CPU that `guard` keeps the caller on. Any context but NMI.
-    pub(crate) fn run_here<K: Kernels>(
+    pub(crate) fn run_here(
         &self,
-        kernels: &K,
+        kernels: &Dispatch<'_>,
         guard: &PreemptGuard,
+        weight: u64,
         input: &[u8],
         output: &mut [u8],
     ) -> Outcome {
@@ -509,7 +555,7 @@ impl Model {
             Scratch::Pool => None,
         };
         match slot {
-            Some(mut slot) => self.execute(kernels, &mut slot, input, output),
+            Some(mut slot) => self.execute(kernels, weight, &mut slot, input, output),
             None => Err(failure!(
                 EBUSY,
                 Context,
@@ -572,16 +618,18 @@ impl PoolGuard<'_> {
     }
 
     /// Runs the model on samples in this place. Context: task, may sleep.
-    pub(crate) fn run<K: Kernels>(
+    pub(crate) fn run(
         &mut self,
-        kernels: &K,
+        kernels: &Dispatch<'_>,
+        weight: u64,
         input: &[u8],
         output: &mut [u8],
     ) -> Outcome {
         match self.scratch.as_mut() {
-            Some(scratch) => self
-                .model
-                .execute(kernels, scratch.as_mut_slice(), input, output),
+            Some(scratch) => {
+                self.model
+                    .execute(kernels, weight, scratch.as_mut_slice(), input, output)
+            }
             None => Err(failure!(EINVAL, Input, "predict: no place to run in")),
         }
     }

@@ -51,6 +51,7 @@ use crate::{
         Ports,
         Spread, //
     },
+    profile,
     registry,
     sys::{
         cpu::{
@@ -73,6 +74,9 @@ pub(crate) const NAME_LEN: usize = name::FIELD_BYTES;
 
 /// Stands in `Tuning::cache_timeout_ms` for: follow the module parameter.
 const FOLLOW: u32 = u32::MAX;
+
+/// Stands in `Tuning::profiling` for the same.
+const FOLLOW_MODE: u8 = u8::MAX;
 
 /// The name of a network: 1 to 31 characters, then NULs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,6 +123,7 @@ struct Tuning {
     eviction: AtomicU8,
     simd: AtomicBool,
     batch_spread: AtomicU32,
+    profiling: AtomicU8,
 }
 
 /// What those who change the network share.
@@ -126,6 +131,8 @@ struct Control {
     settings: Settings,
     /// Whether `cache_timeout` was set for this network.
     own_timeout: bool,
+    /// Whether `profiling` was.
+    own_profiling: bool,
     generation: u32,
     last_error: Line,
 }
@@ -209,7 +216,7 @@ impl Network {
         let settings = default_settings();
         check_node(&settings)?;
         let spread = spread_of(settings.numa_policy, settings.numa_node);
-        let model = Model::new(file, spread, 1)?;
+        let model = Model::new(file, spread, id, 1)?;
         let (input_bytes, output_bytes) = (model.plan().input_bytes, model.plan().output_bytes);
         let cache = PredictionCache::new(
             settings.cache_size,
@@ -233,6 +240,7 @@ impl Network {
                         eviction: AtomicU8::new(code_of(settings.cache_eviction)),
                         simd: AtomicBool::new(settings.simd),
                         batch_spread: AtomicU32::new(settings.batch_spread),
+                        profiling: AtomicU8::new(FOLLOW_MODE),
                     },
                     model: RcuCell::new(Some(model)),
                     cache: RcuCell::new(cache),
@@ -243,6 +251,7 @@ impl Network {
                     control <- new_mutex!(Control {
                         settings,
                         own_timeout: false,
+                        own_profiling: false,
                         generation: 1,
                         last_error: Line::EMPTY,
                     }, "neural_network"),
@@ -259,6 +268,9 @@ impl PinnedDrop for Network {
     fn drop(self: Pin<&mut Self>) {
         // What was counted since it was unloaded, by those who still had it.
         registry::retire(&self);
+        if self.wants_profile() {
+            profile::unwant();
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod kunit_f32;
 mod kunit_simd;
 mod model;
 mod network;
+mod profile;
 mod registry;
 mod settings;
 mod sys;
@@ -53,11 +54,13 @@ struct NeuralModule {
     _models: SlabOwner,
     _counters: SlabOwner,
     _queue: Queue,
+    _profiler: profile::Profiler,
 }
 
 impl kernel::Module for NeuralModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         dispatch::choose()?;
+        let profiler = profile::Profiler::new()?;
         let queue = Queue::new()?;
         let counters = percpu::COUNTERS.create(c"neural_counters")?;
         let models = model::MODELS.create(c"neural_model")?;
@@ -78,6 +81,7 @@ impl kernel::Module for NeuralModule {
             _models: models,
             _counters: counters,
             _queue: queue,
+            _profiler: profiler,
         })
     }
 }

@@ -35,6 +35,7 @@ pub(crate) struct Change<'a> {
     text: &'a [u8],
     cpus: Option<Allowed>,
     timeout: bool,
+    profiling: bool,
     resets: bool,
 }
 
@@ -51,6 +52,7 @@ impl<'a> Change<'a> {
             text,
             cpus: None,
             timeout: false,
+            profiling: false,
             resets: false,
         };
         let mut count = 0;
@@ -61,6 +63,7 @@ impl<'a> Change<'a> {
             match setting {
                 Setting::AllowedCpus(list) => change.cpus = Some(parse_cpus(list)?),
                 Setting::Reset => change.resets = true,
+                Setting::Profiling(_) => change.profiling = true,
                 Setting::Workload(Workload::Custom) => {}
                 Setting::CacheTimeoutMs(_) | Setting::Workload(_) => change.timeout = true,
                 _ => {}
@@ -93,6 +96,11 @@ impl<'a> Change<'a> {
     /// Whether the statistics start anew.
     pub(crate) fn resets(&self) -> bool {
         self.resets
+    }
+
+    /// Whether profiling is set, so that the module parameter no longer counts.
+    pub(crate) fn sets_profiling(&self) -> bool {
+        self.profiling
     }
 
     /// Whether the cache time-out is set, so that the module parameter no longer counts.

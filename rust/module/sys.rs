@@ -17,8 +17,10 @@ pub(crate) mod fpu;
 mod gate;
 #[cfg(NEURAL_KUNIT)]
 pub(crate) mod kunit;
+pub(crate) mod loan;
 pub(crate) mod param;
 pub(crate) mod percpu;
+pub(crate) mod profile;
 pub(crate) mod rcu;
 pub(crate) mod samples;
 pub(crate) mod scratch;

@@ -30,6 +30,7 @@ static struct neural_uint_param placement_policy = { 0, 2 };
 static struct neural_uint_param placement_node = { 0, MAX_NUMNODES - 1 };
 static struct neural_uint_param cache_timeout_ms = { 500, 3600000 };
 static struct neural_uint_param cache_size = { 256, 65536 };
+static struct neural_uint_param profiling = { 0, 2 };
 static char *neural_models = "";
 static char *neural_force_isa = "auto";
 
@@ -72,6 +73,14 @@ static int uint_set(const char *value, const struct kernel_param *kp)
 	if (p == &placement_node && !neural_shim_node_has_memory(number)) {
 		param_refuse(kp, value, "is not a node with memory");
 		return -EINVAL;
+	}
+	if (p == &profiling) {
+		int ret = neural_profile_param(number);
+
+		if (ret) {
+			param_refuse(kp, value, "needs memory for the tables");
+			return ret;
+		}
 	}
 	WRITE_ONCE(p->value, number);
 	return 0;
@@ -121,6 +130,10 @@ module_param_cb(neural_cache_size, &uint_ops, &cache_size, 0644);
 MODULE_PARM_DESC(
 	neural_cache_size,
 	"entries of the prediction cache of new networks, 0 for none (default 256)");
+module_param_cb(neural_profiling, &uint_ops, &profiling, 0644);
+MODULE_PARM_DESC(
+	neural_profiling,
+	"times of operations, for networks that do not say it themselves: 0 none, 1 of some predictions, 2 of all (default 0)");
 module_param(neural_force_isa, charp, 0444);
 MODULE_PARM_DESC(
 	neural_force_isa,
@@ -153,6 +166,11 @@ unsigned int neural_shim_param_cache_timeout_ms(void)
 unsigned int neural_shim_param_cache_size(void)
 {
 	return READ_ONCE(cache_size.value);
+}
+
+unsigned int neural_shim_param_profiling(void)
+{
+	return READ_ONCE(profiling.value);
 }
 
 const char *neural_shim_param_models(void)

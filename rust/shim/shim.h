@@ -82,7 +82,16 @@ void neural_shim_work_wait(struct neural_shim_work *works, unsigned int i);
 void neural_shim_work_once(struct workqueue_struct *queue, unsigned int cpu,
 			   void (*fn)(void *), void *arg, bool *stop);
 
+/* profile.c */
+struct neural_profile_switch;
+extern struct neural_profile_switch neural_profile_switch;
+void neural_shim_profile_switch(bool on);
+
+/* In Rust, rust/module/sys/profile.rs: an error number, or 0 and it is done. */
+int neural_profile_param(unsigned int mode);
+
 /* params.c */
+unsigned int neural_shim_param_profiling(void);
 bool neural_shim_param_enable_simd(void);
 int neural_shim_param_numa_policy(void);
 int neural_shim_param_numa_node(void);

@@ -15,6 +15,8 @@
 //! numa_node       0..=1023         for numa_policy node
 //! allowed_cpus    all, or a list as 0-3,8      CPUs on which predictions are computed
 //! batch_spread    0..=1048576      samples from which on a batch is spread over CPUs; 0: never
+//! profiling       0 | 1 | 2        take no times, those of some predictions, those of all
+//!                                  (or off | sampled | exact)
 //! reset           stats            not a setting: sets the statistics to zero
 //! ```
 
@@ -41,6 +43,17 @@ pub enum NumaPolicy {
     Interleave,
     /// On the node that `numa_node` names.
     Node,
+}
+
+/// Which predictions have the times of their operations taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Profiling {
+    /// None.
+    Off,
+    /// Some, which stand for the others.
+    Sampled,
+    /// All.
+    Exact,
 }
 
 /// A preset, or none.
@@ -75,6 +88,8 @@ pub enum Setting<'a> {
     AllowedCpus(&'a str),
     /// `batch_spread`, samples.
     BatchSpread(u32),
+    /// `profiling`.
+    Profiling(Profiling),
     /// `workload`.
     Workload(Workload),
     /// `reset stats`.
@@ -98,7 +113,7 @@ pub struct Preset {
     pub batch_spread: u32,
 }
 
-/// The presets. They leave `numa_node` and `allowed_cpus` alone.
+/// The presets. They leave `numa_node`, `allowed_cpus` and `profiling` alone.
 pub const PRESETS: [(Workload, Preset); 3] = [
     (
         Workload::Realtime,
@@ -152,6 +167,8 @@ pub struct Settings {
     pub numa_node: u32,
     /// Samples from which on a batch is spread; 0: never.
     pub batch_spread: u32,
+    /// Which predictions have the times of their operations taken.
+    pub profiling: Profiling,
     /// The preset that all of this is, or `Custom`.
     pub workload: Workload,
 }
@@ -166,6 +183,7 @@ impl Settings {
         numa_policy: NumaPolicy::Local,
         numa_node: 0,
         batch_spread: 64,
+        profiling: Profiling::Off,
         workload: Workload::Custom,
     };
 
@@ -182,6 +200,7 @@ impl Settings {
             Setting::NumaPolicy(policy) => self.numa_policy = policy,
             Setting::NumaNode(node) => self.numa_node = node,
             Setting::BatchSpread(samples) => self.batch_spread = samples,
+            Setting::Profiling(profiling) => self.profiling = profiling,
             Setting::Workload(workload) => self.set_workload(workload),
             Setting::AllowedCpus(_) | Setting::Reset => return false,
         }
@@ -234,7 +253,8 @@ impl Settings {
         )?;
         writeln!(out, "numa_node {}", self.numa_node)?;
         writeln!(out, "allowed_cpus {allowed_cpus}")?;
-        writeln!(out, "batch_spread {}", self.batch_spread)
+        writeln!(out, "batch_spread {}", self.batch_spread)?;
+        writeln!(out, "profiling {}", word_of(&PROFILING, self.profiling))
     }
 }
 
@@ -273,6 +293,14 @@ const NUMA_POLICIES: Words<NumaPolicy, 6> = [
     ("0", NumaPolicy::Local),
     ("1", NumaPolicy::Interleave),
     ("2", NumaPolicy::Node),
+];
+const PROFILING: Words<Profiling, 6> = [
+    ("0", Profiling::Off),
+    ("1", Profiling::Sampled),
+    ("2", Profiling::Exact),
+    ("off", Profiling::Off),
+    ("sampled", Profiling::Sampled),
+    ("exact", Profiling::Exact),
 ];
 const RESETS: Words<(), 1> = [("stats", ())];
 
@@ -317,6 +345,10 @@ pub fn parse_line(line: &[u8]) -> Result<Setting<'_>, Error> {
         b"batch_spread" => Ok(Setting::BatchSpread(
             value.number("batch_spread", MAX_BATCH)?,
         )),
+        b"profiling" => {
+            let profiling = value.word("profiling", &PROFILING, "0, 1, 2")?;
+            Ok(Setting::Profiling(profiling))
+        }
         b"workload" => {
             let allowed = "realtime, throughput, latency, custom";
             Ok(Setting::Workload(

@@ -6,7 +6,9 @@ mod common;
 
 use common::{numbers, Rng};
 use neural_core::cache::Eviction;
-use neural_core::config::{parse_line, NumaPolicy, Setting, Settings, Workload, PRESETS};
+use neural_core::config::{
+    parse_line, NumaPolicy, Profiling, Setting, Settings, Workload, PRESETS,
+};
 use neural_core::error::{ConfigFault, Fault, NameFault, Place, Text, MAX_LINE};
 use neural_core::init::{xavier, xavier_bound, SplitMix64};
 use neural_core::{name, Class, Error};
@@ -68,7 +70,7 @@ fn every_key_takes_its_whole_range() {
 
 #[test]
 fn every_word_is_taken_and_no_other() {
-    let words: [(&str, Setting<'_>); 21] = [
+    let words: [(&str, Setting<'_>); 27] = [
         ("cache_eviction lru", Setting::CacheEviction(Eviction::Lru)),
         (
             "cache_eviction fifo",
@@ -89,6 +91,12 @@ fn every_word_is_taken_and_no_other() {
         ("numa_policy 0", Setting::NumaPolicy(NumaPolicy::Local)),
         ("numa_policy 1", Setting::NumaPolicy(NumaPolicy::Interleave)),
         ("numa_policy 2", Setting::NumaPolicy(NumaPolicy::Node)),
+        ("profiling 0", Setting::Profiling(Profiling::Off)),
+        ("profiling 1", Setting::Profiling(Profiling::Sampled)),
+        ("profiling 2", Setting::Profiling(Profiling::Exact)),
+        ("profiling off", Setting::Profiling(Profiling::Off)),
+        ("profiling sampled", Setting::Profiling(Profiling::Sampled)),
+        ("profiling exact", Setting::Profiling(Profiling::Exact)),
         ("workload realtime", Setting::Workload(Workload::Realtime)),
         (
             "workload throughput",
@@ -108,6 +116,10 @@ fn every_word_is_taken_and_no_other() {
     }
     let wrong = [
         ("simd 2", "config: simd: \"2\" is not one of 0, 1"),
+        (
+            "profiling 3",
+            "config: profiling: \"3\" is not one of 0, 1, 2",
+        ),
         ("simd on", "config: simd: \"on\" is not one of 0, 1"),
         ("simd", "config: simd: value is missing, allowed is 0, 1"),
         (
@@ -173,6 +185,7 @@ numa_policy local
 numa_node 0
 allowed_cpus 0-3
 batch_spread 64
+profiling 0
 ";
     assert_eq!(text, want);
 
@@ -181,7 +194,7 @@ batch_spread 64
         let mut settings = Settings::default();
         for _ in 0..rng.below(6) {
             let number = rng.below(1000) as u32;
-            settings.apply(&match rng.below(8) {
+            settings.apply(&match rng.below(9) {
                 0 => Setting::CacheTimeoutMs(number),
                 1 => Setting::CacheSize(number),
                 2 => Setting::CacheEviction(rng.pick(&[
@@ -197,6 +210,11 @@ batch_spread 64
                 ])),
                 5 => Setting::NumaNode(number),
                 6 => Setting::BatchSpread(number),
+                7 => Setting::Profiling(rng.pick(&[
+                    Profiling::Off,
+                    Profiling::Sampled,
+                    Profiling::Exact,
+                ])),
                 _ => Setting::Workload(PRESETS[number as usize % 3].0),
             });
         }
@@ -230,6 +248,7 @@ fn a_preset_holds_until_a_value_differs() {
         // The same value, one that the preset does not set, and "custom" change nothing.
         settings.apply(&Setting::CacheSize(preset.cache_size));
         settings.apply(&Setting::NumaNode(9));
+        settings.apply(&Setting::Profiling(Profiling::Exact));
         settings.apply(&Setting::Workload(Workload::Custom));
         assert_eq!(settings.workload, workload);
         settings.apply(&Setting::CacheSize(preset.cache_size + 1));

@@ -5,7 +5,10 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use kernel::prelude::*;
-use neural_core::nnm;
+use neural_core::{
+    config::Profiling,
+    nnm, //
+};
 
 use super::{
     check_node,
@@ -24,6 +27,7 @@ use crate::{
         Model,
         Ports, //
     },
+    profile,
     registry,
     settings::{
         self,
@@ -54,7 +58,7 @@ impl Network {
         let mut control = self.control.lock();
         let spread = spread_of(control.settings.numa_policy, control.settings.numa_node);
         let generation = control.generation.wrapping_add(1);
-        let model = Model::new(file, spread, generation)?;
+        let model = Model::new(file, spread, self.id, generation)?;
         self.note_memory(model.memory());
         control.generation = generation;
         drop(self.model.replace(Some(model)));
@@ -99,6 +103,7 @@ impl Network {
             // CAST: At most an hour.
             control.settings.cache_timeout_ms = self.timeout_ms() as u32;
         }
+        control.settings.profiling = self.profiling();
         let old = control.settings;
         let mut new = old;
         change.apply_to(&mut new);
@@ -110,7 +115,7 @@ impl Network {
         let model = match self.model.get() {
             Some(model) if moved => {
                 let generation = control.generation.wrapping_add(1);
-                Some(model.placed(spread, generation)?)
+                Some(model.placed(spread, self.id, generation)?)
             }
             _ => None,
         };
@@ -129,6 +134,15 @@ impl Network {
             model.as_ref().map_or(0, |model| model.memory())
                 + cache.as_ref().map_or(0, |cache| cache.memory()),
         );
+
+        let own_profiling = control.own_profiling || change.sets_profiling();
+        let (wanted, wants) = (
+            self.wants_profile(),
+            own_profiling && new.profiling != Profiling::Off,
+        );
+        if wants && !wanted {
+            profile::want().map_err(|_| Failure::memory("the profile", 0))?;
+        }
 
         if let Some(model) = model {
             control.generation = model.generation;
@@ -150,7 +164,16 @@ impl Network {
         tuning.eviction.store(code_of(new.cache_eviction), Relaxed);
         tuning.simd.store(new.simd, Relaxed);
         tuning.batch_spread.store(new.batch_spread, Relaxed);
+        control.own_profiling = own_profiling;
+        if own_profiling {
+            tuning
+                .profiling
+                .store(profile::code_of(new.profiling), Relaxed);
+        }
         control.settings = new;
+        if wanted && !wants {
+            profile::unwant();
+        }
         Ok(())
     }
 }

@@ -21,12 +21,16 @@ use kernel::{
     prelude::*,
     sync::rcu, //
 };
-use neural_core::cache::Lookup;
+use neural_core::{
+    cache::Lookup,
+    config::Profiling, //
+};
 
 use super::{
     eviction_of,
     Network,
-    FOLLOW, //
+    FOLLOW,
+    FOLLOW_MODE, //
 };
 use crate::{
     dispatch::{
@@ -44,6 +48,7 @@ use crate::{
         PoolGuard,
         SIDE_BY_SIDE, //
     },
+    profile,
     sys::{
         cpu::{
             self,
@@ -176,10 +181,10 @@ impl Network {
         let atomic = model.is_atomic();
         if atomic && self.may_run_on(guard.cpu()) {
             match shared {
-                Some(kernels) => self.run_cheap(&model, kernels, &guard, input, output)?,
+                Some(kernels) => self.run_cheap(&model, kernels, &guard, now, input, output)?,
                 None => {
                     let kernels = dispatch::kernels(vector, None);
-                    self.run_cheap(&model, &kernels, &guard, input, output)?;
+                    self.run_cheap(&model, &kernels, &guard, now, input, output)?;
                 }
             }
             if self.input_bytes > ASIDE_BYTES {
@@ -296,6 +301,28 @@ impl Network {
         cpu.ok_or_else(|| failure!(ENXIO, Context, "predict: no allowed CPU is online"))
     }
 
+    /// Which predictions have their times taken.
+    pub(super) fn profiling(&self) -> Profiling {
+        match self.tuning.profiling.load(Relaxed) {
+            FOLLOW_MODE => profile::of_code(param::profiling()),
+            own => profile::of_code(own.into()),
+        }
+    }
+
+    /// Whether times are taken because this network says so itself.
+    pub(super) fn wants_profile(&self) -> bool {
+        !matches!(self.tuning.profiling.load(Relaxed), 0 | FOLLOW_MODE)
+    }
+
+    /// For how many predictions one that begins now stands in the profile; 0: its time is not taken.
+    #[inline]
+    fn weight(&self, now: u64) -> u64 {
+        match profile::on() {
+            false => 0,
+            true => profile::weight(self.profiling(), now),
+        }
+    }
+
     /// Whether vector code is to be used for so many samples, and pays.
     fn vectorised(&self, model: &Model, samples: usize) -> bool {
         self.simd() && model.vectorised(samples)
@@ -307,11 +334,13 @@ impl Network {
         model: &Model,
         kernels: &Dispatch<'_>,
         guard: &PreemptGuard,
+        now: u64,
         input: &[u8],
         output: &mut [u8],
     ) -> Outcome {
         let before = kernels.operations();
-        let result = model.run_here(kernels, guard, input, output);
+        let weight = self.weight(now);
+        let result = model.run_here(kernels, guard, weight, input, output);
         self.count_simd(guard.cpu(), kernels.operations().wrapping_sub(before));
         result
     }
@@ -331,7 +360,8 @@ impl Network {
         output: &mut [u8],
     ) -> Outcome {
         let kernels = dispatch::kernels(self.vectorised(slot.model(), 1), Some(stop));
-        let result = slot.run(&kernels, input, output);
+        let weight = self.weight(cpu::now_ns());
+        let result = slot.run(&kernels, weight, input, output);
         self.count_simd(cpu::current_cpu(), kernels.operations());
         result
     }
@@ -344,7 +374,8 @@ impl Network {
         match self.model.read(&rcu) {
             Some(model) if model.is_atomic() && self.may_run_on(guard.cpu()) => {
                 let kernels = dispatch::kernels(self.vectorised(&model, 1), None);
-                self.run_cheap(&model, &kernels, &guard, input, output)?;
+                let now = cpu::now_ns();
+                self.run_cheap(&model, &kernels, &guard, now, input, output)?;
                 Ok(Some((guard.cpu(), model.generation)))
             }
             _ => Ok(None),

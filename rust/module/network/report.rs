@@ -31,6 +31,7 @@ impl Network {
         let mut settings = self.control.lock().settings;
         // CAST: At most an hour.
         settings.cache_timeout_ms = self.timeout_ms() as u32;
+        settings.profiling = self.profiling();
         (settings, self.allowed.get())
     }
 

@@ -127,7 +127,11 @@ unsafe extern "C" {
         stop: *mut bool,
     );
 
+    // profile.c
+    pub(super) safe fn neural_shim_profile_switch(on: bool);
+
     // params.c
+    pub(super) safe fn neural_shim_param_profiling() -> c_uint;
     pub(super) safe fn neural_shim_param_enable_simd() -> bool;
     pub(super) safe fn neural_shim_param_numa_policy() -> c_int;
     pub(super) safe fn neural_shim_param_numa_node() -> c_int;

@@ -78,9 +78,14 @@ impl FpuGuard {
         })
     }
 
-    /// Closes the section and counts it for [`section_stats`].
-    pub(crate) fn count(self) {
-        let age = ticks().saturating_sub(self.start);
+    /// When it was opened.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Closes the section, now, and counts it for [`section_stats`].
+    pub(crate) fn count(self, now: u64) {
+        let age = now.saturating_sub(self.start);
         // SAFETY: Preemption and softirqs are off until `self` is dropped, and a hard interrupt
         // opens no section meanwhile, so that nobody else counts on this CPU.
         unsafe { ffi::neural_shim_section_count(age) };

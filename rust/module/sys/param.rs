@@ -34,6 +34,11 @@ pub(crate) fn cache_size() -> u32 {
     ffi::neural_shim_param_cache_size()
 }
 
+/// `neural_profiling`: 0, 1 or 2.
+pub(crate) fn profiling() -> u32 {
+    ffi::neural_shim_param_profiling()
+}
+
 /// `neural_models`: names separated by commas.
 pub(crate) fn models() -> &'static CStr {
     // SAFETY: The parameter is a NUL-terminated string that is only set before the module starts

@@ -230,7 +230,7 @@ pub(crate) fn try_models(count: u64, rng: &mut Rng, drive: fn(&[u8]) -> bool) ->
 }
 
 /// Words of settings, some of them right.
-const WORDS: [&[u8]; 25] = [
+const WORDS: [&[u8]; 26] = [
     b"cache_timeout",
     b"cache_size",
     b"cache_eviction",
@@ -239,6 +239,7 @@ const WORDS: [&[u8]; 25] = [
     b"numa_node",
     b"allowed_cpus",
     b"batch_spread",
+    b"profiling",
     b"workload",
     b"reset",
     b"stats",
