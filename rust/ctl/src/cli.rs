@@ -143,7 +143,9 @@ Quits on q, Escape or Ctrl-C.
 Examples:
   neuralctl top
   neuralctl top --interval 0.5
-  neuralctl top --once")]
+  neuralctl top --once
+  neuralctl top --ops
+  neuralctl top --ops digits")]
     Top(Top),
     /// Show or change the settings of a network
     #[command(after_help = "\
@@ -359,6 +361,21 @@ pub struct Top {
     /// Print one table and end
     #[arg(long)]
     pub once: bool,
+    /// Show which operations take the time, of what is profiled; reads debugfs
+    #[arg(long)]
+    pub ops: bool,
+    /// Only those of this network
+    #[arg(value_name = "NET", requires = "ops")]
+    pub net: Option<String>,
+    /// Where the module's directory in debugfs is
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "NEURAL_DEBUGFS",
+        default_value = "/sys/kernel/debug/neural_network",
+        hide = true
+    )]
+    pub debugfs: PathBuf,
 }
 
 /// `config`

@@ -14,6 +14,7 @@ mod predict;
 mod stats;
 mod tflite;
 mod top;
+mod top_ops;
 
 use std::io::Write;
 use std::path::Path;
@@ -41,6 +42,7 @@ pub fn run(cli: &Cli, out: &mut dyn Write) -> Result<()> {
         Command::Predict(args) if is_file(&args.net) => predict::file(args, out, &mut stderr),
         Command::Predict(args) => predict::run(&open()?, args, out, &mut stderr),
         Command::Stats(args) => stats::run(&open()?, args, out),
+        Command::Top(args) if args.ops => top_ops::run(args, out),
         Command::Top(args) => top::run(&open()?, args, out),
         Command::Config(args) => config::run(&open()?, args, out),
         Command::Bench(args) => bench::run(&open, args, out),

@@ -29,29 +29,49 @@ pub(super) fn run(dev: &dyn Device, args: &cli::Top, out: &mut dyn Write) -> Res
     if args.once {
         return show(&look(dev)?, None, out).map_err(out::failed);
     }
+    again(
+        args.interval,
+        || look(dev),
+        |looks, since, text| {
+            let since = since.map(|(elapsed, looks): (_, &Vec<Look>)| (elapsed, looks.as_slice()));
+            show(looks, since, text)
+        },
+        out,
+    )
+}
+
+/// Shows what `look` sees, again and again, until the user wants to end; `show` gets what was seen before
+/// as well, and how long ago.
+pub(super) fn again<T>(
+    interval: f64,
+    look: impl FnMut() -> Result<T>,
+    show: impl Fn(&T, Option<(Duration, &T)>, &mut Vec<u8>) -> io::Result<()>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let screen = io::stdout().is_terminal();
     let terminal = Terminal::new(screen).map_err(|e| Error::errno("terminal", "", e))?;
-    let done = watch(dev, args, &terminal, screen, out);
+    let done = watch(interval, look, show, &terminal, screen, out);
     drop(terminal);
     done
 }
 
-fn watch(
-    dev: &dyn Device,
-    args: &cli::Top,
+fn watch<T>(
+    interval: f64,
+    mut look: impl FnMut() -> Result<T>,
+    show: impl Fn(&T, Option<(Duration, &T)>, &mut Vec<u8>) -> io::Result<()>,
     terminal: &Terminal,
     screen: bool,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let mut before: Option<(Instant, Vec<Look>)> = None;
+    let mut before: Option<(Instant, T)> = None;
     loop {
         let now = Instant::now();
-        let looks = look(dev)?;
+        let seen = look()?;
         let mut text = Vec::new();
         let since = before
             .as_ref()
-            .map(|(then, looks)| (now.duration_since(*then), looks.as_slice()));
-        show(&looks, since, &mut text).map_err(out::failed)?;
+            .map(|(then, seen)| (now.duration_since(*then), seen));
+        show(&seen, since, &mut text).map_err(out::failed)?;
         if screen {
             // Home, each line cleared to its end, then all below: no flicker.
             let text = String::from_utf8_lossy(&text).replace('\n', "\x1b[K\r\n");
@@ -60,8 +80,8 @@ fn watch(
             out.write_all(&text).map_err(out::failed)?;
         }
         out.flush().map_err(out::failed)?;
-        before = Some((now, looks));
-        if terminal.wait(Duration::from_secs_f64(args.interval))? {
+        before = Some((now, seen));
+        if terminal.wait(Duration::from_secs_f64(interval))? {
             return Ok(());
         }
     }
@@ -253,6 +273,9 @@ mod tests {
         let args = cli::Top {
             interval: 1.0,
             once: true,
+            ops: false,
+            net: None,
+            debugfs: std::path::PathBuf::new(),
         };
         run(&fake, &args, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
