@@ -19,6 +19,7 @@ use neural_core::nnm::DType;
 use crate::{
     dispatch,
     failure::Line,
+    jit,
     network::Network,
     profile::{
         self,
@@ -82,6 +83,7 @@ pub(crate) fn root() -> Result<Dir> {
     dir.file(c"last_error", false, Entry::All(last_error))?;
     dir.file(c"isa", false, Entry::All(dispatch::write_text))?;
     hotspots(&mut dir, None)?;
+    dir.file(c"jit", false, Entry::All(jit::write_text))?;
     Ok(dir)
 }
 

@@ -15,10 +15,13 @@ mod control;
 mod debugfs;
 mod dispatch;
 mod failure;
+mod jit;
 #[cfg(NEURAL_KUNIT)]
 mod kunit;
 #[cfg(NEURAL_KUNIT)]
 mod kunit_f32;
+#[cfg(NEURAL_KUNIT)]
+mod kunit_jit;
 #[cfg(NEURAL_KUNIT)]
 mod kunit_simd;
 mod model;
@@ -61,6 +64,7 @@ impl kernel::Module for NeuralModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         dispatch::choose()?;
         let profiler = profile::Profiler::new()?;
+        jit::prepare();
         let queue = Queue::new()?;
         let counters = percpu::COUNTERS.create(c"neural_counters")?;
         let models = model::MODELS.create(c"neural_model")?;

@@ -25,6 +25,7 @@ pub(crate) mod rcu;
 pub(crate) mod samples;
 pub(crate) mod scratch;
 pub(crate) mod slab;
+pub(crate) mod text;
 pub(crate) mod trace;
 pub(crate) mod uabi;
 pub(crate) mod work;

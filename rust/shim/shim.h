@@ -7,6 +7,11 @@
 #ifndef NEURAL_SHIM_H
 #define NEURAL_SHIM_H
 
+/* What the arena for generated code is built with. */
+#define NEURAL_JIT_ARENA_BYTES 65536
+
+#ifndef __ASSEMBLER__
+
 #include <linux/types.h>
 
 struct cpumask;
@@ -90,6 +95,21 @@ void neural_shim_profile_switch(bool on);
 /* In Rust, rust/module/sys/profile.rs: an error number, or 0 and it is done. */
 int neural_profile_param(unsigned int mode);
 
+/* Why there is no generated code. */
+#define NEURAL_JIT_ALLOWED 0
+#define NEURAL_JIT_LOCKED 1
+#define NEURAL_JIT_CFI 2
+
+/* jit_arena.S */
+extern const u8 neural_jit_arena[];
+extern const u8 neural_jit_return[];
+
+/* jit.c */
+const void *neural_shim_jit_arena(void);
+unsigned int neural_shim_jit_refusal(void);
+bool neural_shim_jit_return(const void **thunk);
+int neural_shim_jit_write(size_t at, const u8 *code, size_t len);
+
 /* params.c */
 unsigned int neural_shim_param_profiling(void);
 bool neural_shim_param_enable_simd(void);
@@ -107,5 +127,7 @@ void neural_shim_trace_load(const char *name, u32 id, u32 generation,
 void neural_shim_trace_unload(const char *name, u32 id);
 void neural_shim_trace_predict(u32 id, u64 ns, u32 samples, int ret);
 void neural_shim_trace_cache(u32 id, u32 result);
+
+#endif /* __ASSEMBLER__ */
 
 #endif /* NEURAL_SHIM_H */

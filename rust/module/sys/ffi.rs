@@ -52,6 +52,10 @@ pub(super) const CPU_AVX512BW: c_uint = 1 << 3;
 pub(super) const CPU_AVX512_VNNI: c_uint = 1 << 4;
 pub(super) const CPU_FMA: c_uint = 1 << 5;
 
+pub(super) const JIT_ARENA_BYTES: usize = 65536;
+pub(super) const JIT_ALLOWED: c_uint = 0;
+pub(super) const JIT_CFI: c_uint = 2;
+
 unsafe extern "C" {
     // cpu.c
     pub(super) safe fn neural_shim_context() -> c_uint;
@@ -129,6 +133,12 @@ unsafe extern "C" {
 
     // profile.c
     pub(super) safe fn neural_shim_profile_switch(on: bool);
+
+    // jit.c
+    pub(super) safe fn neural_shim_jit_arena() -> *const c_void;
+    pub(super) safe fn neural_shim_jit_refusal() -> c_uint;
+    pub(super) fn neural_shim_jit_return(thunk: *mut *const c_void) -> bool;
+    pub(super) fn neural_shim_jit_write(at: usize, code: *const u8, len: usize) -> c_int;
 
     // params.c
     pub(super) safe fn neural_shim_param_profiling() -> c_uint;

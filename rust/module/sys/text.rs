@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Generated code: an arena in the module's text, in which pieces of code are written, called and
+//! taken away again.
+//!
+//! The arena is split in slots; a piece of code takes as many that follow each other as it needs, so
+//! that nothing is ever moved. Slots without code trap. Lock: `SLOTS`, held for a few instructions,
+//! the innermost one. Context: task, may sleep, unless said otherwise.
+
+use core::ops::Range;
+
+use kernel::{
+    bindings,
+    global_lock,
+    prelude::*, //
+};
+
+use super::ffi;
+
+/// Bytes of the arena (`NEURAL_JIT_ARENA_BYTES`).
+pub(crate) const ARENA_BYTES: usize = ffi::JIT_ARENA_BYTES;
+
+/// Bytes of a slot.
+pub(crate) const SLOT_BYTES: usize = 512;
+
+/// Slots of the arena.
+const SLOTS_COUNT: usize = ARENA_BYTES / SLOT_BYTES;
+
+/// What fills the arena where there is no code.
+pub(crate) const TRAP: u8 = 0xcc;
+
+/// The slots in use, one bit each.
+struct Used([bool; SLOTS_COUNT]);
+
+global_lock! {
+    // SAFETY: `Arena::new` initialises it before anything else uses it.
+    unsafe(uninit) static SLOTS: Mutex<Used> = Used([false; SLOTS_COUNT]);
+}
+
+impl Used {
+    /// The first `count` slots that follow each other and are free.
+    fn find(&self, count: usize) -> Option<Range<usize>> {
+        let free = |slots: &[bool]| slots.iter().all(|used| !used);
+        let start = self.0.windows(count).position(free)?;
+        Some(start..start + count)
+    }
+
+    fn mark(&mut self, slots: Range<usize>, used: bool) {
+        for slot in self.0.get_mut(slots).into_iter().flatten() {
+            *slot = used;
+        }
+    }
+}
+
+/// Bytes of the arena that are in use.
+pub(crate) fn used_bytes() -> usize {
+    SLOTS.lock().0.iter().filter(|&&used| used).count() * SLOT_BYTES
+}
+
+/// Why code cannot be generated now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Refusal {
+    /// The kernel is locked down.
+    LockedDown,
+    /// The kernel checks the types of functions that are called by address.
+    Cfi,
+    /// How functions return in this kernel is not known.
+    Return,
+    /// The arena cannot be written.
+    Mapping,
+    /// What was written does not run as written.
+    SelfTest,
+}
+
+impl Refusal {
+    /// What stands in the log.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Refusal::LockedDown => "the kernel is locked down",
+            Refusal::Cfi => "the kernel checks indirect calls (kCFI)",
+            Refusal::Return => "functions of this kernel return in a way that is not known",
+            Refusal::Mapping => "the arena in the module's text cannot be written",
+            Refusal::SelfTest => "code in the arena does not run as it was written",
+        }
+    }
+}
+
+/// How functions return in this kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Return {
+    /// By the instruction.
+    Instruction,
+    /// By a jump to this address.
+    Thunk(usize),
+}
+
+impl Return {
+    /// A function that gives `answer`, to stand at `address`; `None` if the thunk is too far away.
+    pub(crate) fn function(self, address: usize, answer: u32) -> Option<[u8; 14]> {
+        let [a0, a1, a2, a3] = answer.to_le_bytes();
+        // endbr64; mov eax, answer
+        let mut bytes = [
+            0xf3, 0x0f, 0x1e, 0xfa, 0xb8, a0, a1, a2, a3, TRAP, TRAP, TRAP, TRAP, TRAP,
+        ];
+        let [.., jump, d0, d1, d2, d3] = &mut bytes;
+        match self {
+            Return::Instruction => *jump = 0xc3,
+            Return::Thunk(thunk) => {
+                let end = address.wrapping_add(14);
+                // CAST: The distance, modulo 2^64.
+                let distance = i32::try_from(thunk.wrapping_sub(end) as isize).ok()?;
+                *jump = 0xe9;
+                [*d0, *d1, *d2, *d3] = distance.to_le_bytes();
+            }
+        }
+        Some(bytes)
+    }
+}
+
+/// Whether code may be generated now: a kernel can be locked down at any time.
+pub(crate) fn allowed() -> core::result::Result<(), Refusal> {
+    match ffi::neural_shim_jit_refusal() {
+        ffi::JIT_ALLOWED => Ok(()),
+        ffi::JIT_CFI => Err(Refusal::Cfi),
+        // `JIT_LOCKED`, and nothing else.
+        _ => Err(Refusal::LockedDown),
+    }
+}
+
+/// The arena, which exists once.
+pub(crate) struct Arena {
+    way: Return,
+}
+
+impl Arena {
+    /// Sets the arena up and tries it. Called once, before any code is written.
+    pub(crate) fn new() -> core::result::Result<Self, Refusal> {
+        // SAFETY: Called exactly once, by the module's init.
+        unsafe { SLOTS.init() };
+        allowed()?;
+        let mut thunk = core::ptr::null();
+        // SAFETY: `thunk` is valid for writes.
+        if !unsafe { ffi::neural_shim_jit_return(&mut thunk) } {
+            return Err(Refusal::Return);
+        }
+        let way = match thunk.is_null() {
+            true => Return::Instruction,
+            false => Return::Thunk(thunk.addr()),
+        };
+        let arena = Arena { way };
+        arena.test()?;
+        Ok(arena)
+    }
+
+    /// How code must return.
+    pub(crate) fn way(&self) -> Return {
+        self.way
+    }
+
+    /// Writes a function, runs it, and takes it away.
+    fn test(&self) -> core::result::Result<(), Refusal> {
+        /// What the function gives.
+        const ANSWER: u32 = 0x6e65_7572;
+
+        let room = Room::new(SLOT_BYTES).map_err(|_| Refusal::Mapping)?;
+        let bytes = self.way.function(room.address(), ANSWER);
+        let bytes = bytes.ok_or(Refusal::Return)?;
+        let code = room.write(&bytes).map_err(|_| Refusal::Mapping)?;
+        if code.bytes() != bytes {
+            return Err(Refusal::SelfTest);
+        }
+        // SAFETY: The bytes are a function that takes nothing and gives a number, they were written to
+        // this address, and every CPU fetches them.
+        let answer = unsafe {
+            let function: extern "C" fn() -> u32 = core::mem::transmute(code.entry());
+            function()
+        };
+        match answer {
+            ANSWER => Ok(()),
+            _ => Err(Refusal::SelfTest),
+        }
+    }
+}
+
+/// Slots for a piece of code that is yet to be written.
+///
+/// # Invariants
+///
+/// The slots lie in the arena, are marked as used, and belong to this.
+pub(crate) struct Room {
+    slots: Range<usize>,
+}
+
+impl Room {
+    /// Room for `bytes` of code. Errors: `ENOSPC` when so many slots are not free beside each other.
+    pub(crate) fn new(bytes: usize) -> Result<Self> {
+        let count = bytes.div_ceil(SLOT_BYTES).max(1);
+        let mut used = SLOTS.lock();
+        let slots = used.find(count).ok_or(ENOSPC)?;
+        used.mark(slots.clone(), true);
+        // INVARIANT: Just marked.
+        Ok(Room { slots })
+    }
+
+    /// Bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() * SLOT_BYTES
+    }
+
+    fn offset(&self) -> usize {
+        self.slots.start * SLOT_BYTES
+    }
+
+    /// Where the code will start.
+    pub(crate) fn address(&self) -> usize {
+        ffi::neural_shim_jit_arena().addr() + self.offset()
+    }
+
+    /// Writes the code; when this returns, every CPU runs it as it was written.
+    ///
+    /// Errors: `EINVAL` when there is no room for it, `EPERM` when the kernel was locked down.
+    pub(crate) fn write(self, code: &[u8]) -> Result<Code> {
+        allowed().map_err(|_| EPERM)?;
+        if code.len() > self.len() {
+            return Err(EINVAL);
+        }
+        let at = self.offset();
+        let len = code.len();
+        // From here on there may be something to take away.
+        let written = Code { room: self, len };
+        // SAFETY: `code` is valid for its length. By the invariants nobody else has these slots; what
+        // was in them before is gone, so that nobody runs them.
+        let ret = unsafe { ffi::neural_shim_jit_write(at, code.as_ptr(), len) };
+        kernel::error::to_result(ret)?;
+        Ok(written)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        SLOTS.lock().mark(self.slots.clone(), false);
+    }
+}
+
+/// Code in the arena. Dropped, it waits for those who run it: nobody may start to run it any more.
+pub(crate) struct Code {
+    room: Room,
+    len: usize,
+}
+
+impl Code {
+    /// Where the code starts.
+    pub(crate) fn entry(&self) -> *const () {
+        let base: *const () = ffi::neural_shim_jit_arena().cast();
+        base.wrapping_byte_add(self.room.offset())
+    }
+
+    /// The code as it stands in the arena.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: Text can be read. What belongs to this is written by `Room::write` and by `drop` only.
+        unsafe { core::slice::from_raw_parts(self.entry().cast(), self.len) }
+    }
+
+    /// All bytes of the slots that it takes.
+    pub(crate) fn slots(&self) -> &[u8] {
+        // SAFETY: As above.
+        unsafe { core::slice::from_raw_parts(self.entry().cast(), self.room.len()) }
+    }
+}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        // SAFETY: May be called from a task that may sleep. Who runs the code has looked its address up
+        // with preemption off, and runs it so.
+        unsafe { bindings::synchronize_rcu_expedited() };
+        // SAFETY: Without code, traps are written. Nobody runs the code any more.
+        let ret = unsafe {
+            ffi::neural_shim_jit_write(self.room.offset(), core::ptr::null(), self.room.len())
+        };
+        // It cannot be reached; the next one who gets the slots writes over it.
+        if ret != 0 {
+            pr_warn!("jit: {} bytes of old code stay in the arena\n", self.len);
+        }
+    }
+}
