@@ -99,6 +99,14 @@ pub trait Section {
     fn end(&self, place: usize, samples: usize) {
         let _ = (place, samples);
     }
+
+    /// Does a chain by code that was made for this place of the plan. Called in an open section; `false`
+    /// if there is none.
+    #[inline]
+    fn chain_i8(&self, chain: &mut Chain<'_>) -> bool {
+        let _ = chain;
+        false
+    }
 }
 
 /// For user space, where vector registers may always be used.
@@ -392,7 +400,9 @@ impl<S: Section> Kernels for Simd<S> {
         let bytes = chain.weights.len();
         // CAST: widens.
         let work = (bytes as u64).min(SECTION_WORK);
-        self.vector(bytes, work, |set| set.chain_i8(&mut chain))
+        self.vector(bytes, work, |set| {
+            self.section.chain_i8(&mut chain) || set.chain_i8(&mut chain)
+        })
     }
 
     fn depthwise_i8(&self, layer: Depthwise<'_>) {

@@ -26,6 +26,7 @@ mod args;
 mod check;
 pub mod f32;
 pub mod f32_args;
+pub mod generated;
 mod int8;
 mod kernels;
 #[cfg(not(CONFIG_RUST))]

@@ -8,7 +8,8 @@ use neural_core::act::Activation;
 use neural_core::int8;
 use neural_core::nnm::{self, DType, Graph, Limits, Op, OpKind, Tensor, TensorKind, NONE};
 use neural_core::plan::{self, Kernels, Scalar, Step};
-use neural_simd::{Features, Isa, Set};
+use neural_simd::generated::{self, ChainBounds};
+use neural_simd::{Features, Isa, Section, Set, Simd, SECTION_WORK};
 
 struct Random(u64);
 
@@ -173,5 +174,82 @@ fn a_chain_in_one_call_gives_what_its_layers_give() {
             assert_eq!(answer(&chains, &file, &input), want, "{sizes:?} {isa:?}");
             assert_eq!(chains.done.get(), u32::from(isa != Isa::Scalar));
         }
+    }
+}
+
+extern "C" {
+    /// Stands for code that was made for one chain.
+    fn neural_chain_i8_avx2(args: *const core::ffi::c_void);
+}
+
+/// Has code for the chain at one place of a plan.
+struct Made {
+    bounds: ChainBounds,
+    at: usize,
+    place: Cell<usize>,
+    done: Cell<u32>,
+}
+
+impl Section for Made {
+    fn enter(&self) -> bool {
+        true
+    }
+
+    fn leave(&self) {}
+
+    fn pause(&self) -> bool {
+        true
+    }
+
+    fn begin(&self, place: usize) {
+        self.place.set(place);
+    }
+
+    fn chain_i8(&self, chain: &mut int8::Chain<'_>) -> bool {
+        assert_eq!(self.place.get(), self.at);
+        let entry = neural_chain_i8_avx2 as *const ();
+        // SAFETY: the function takes every chain with these bounds, and the CPU has AVX2.
+        let done = unsafe { generated::chain_i8(entry, &self.bounds, chain) };
+        self.done.set(self.done.get() + u32::from(done));
+        done
+    }
+}
+
+#[test]
+fn code_for_a_chain_is_called_for_that_chain() {
+    let Some(set) = Set::select(&Features::detect(), Some(Isa::Avx2)) else {
+        eprintln!("no AVX2 on this CPU");
+        return;
+    };
+    let mut random = Random(21);
+    for i in 0..60u32 {
+        let sizes: Vec<u32> = (0..2 + i % 5).map(|_| 1 + random.below(200)).collect();
+        let file = network(&sizes, i % 4 == 1, &mut random);
+        let input: Vec<u8> = (0..sizes[0]).map(|_| random.below(256) as u8).collect();
+        let model = nnm::parse(&file, &Limits::DEFAULT).unwrap();
+        let mut steps = vec![Step::EMPTY; model.step_count()];
+        let plan = model.plan(&mut steps).unwrap();
+        let mut weights = vec![0; plan.weight_bytes];
+        model.pack(&steps, &plan, &mut weights).unwrap();
+        assert!(plan.chain_layers(&weights, 0).is_none());
+        let (layers, flip) = plan.chain_layers(&weights, SECTION_WORK).unwrap();
+        assert_eq!(flip, i % 4 != 1);
+        let kernels = |flip: bool| {
+            let made = Made {
+                bounds: ChainBounds::of(layers, flip).unwrap(),
+                at: plan.chain_place(),
+                place: Cell::new(0),
+                done: Cell::new(0),
+            };
+            Simd::new(Some(set), made)
+        };
+        let want = answer(&Scalar, &file, &input);
+        let fit = kernels(flip);
+        assert_eq!(answer(&fit, &file, &input), want, "{sizes:?}");
+        assert_eq!(fit.section().done.get(), 1, "{sizes:?}");
+        // Code for the other kind of output leaves it to vector code.
+        let other = kernels(!flip);
+        assert_eq!(answer(&other, &file, &input), want, "{sizes:?}");
+        assert_eq!(other.section().done.get(), 0, "{sizes:?}");
     }
 }

@@ -168,6 +168,24 @@ impl Chain {
         Some(())
     }
 
+    /// The layers that are written down, if the chain is not too much to be done as one.
+    #[inline]
+    fn written<'a>(&self, weights: &'a [u8], tile_macs: u64) -> Option<&'a [u8]> {
+        if self.steps == 0 || self.work > tile_macs {
+            return None;
+        }
+        let bytes = self.count.wrapping_mul(self.kind.layer_bytes());
+        weights.get(self.layers..)?.get(..bytes)
+    }
+
+    /// The layers of a chain of codes, and whether the last of them gives the output.
+    pub(super) fn codes<'a>(&self, weights: &'a [u8], tile_macs: u64) -> Option<(&'a [u8], bool)> {
+        match self.kind {
+            Kind::Codes => Some((self.written(weights, tile_macs)?, self.to_output)),
+            Kind::Numbers => None,
+        }
+    }
+
     /// Does the steps of the chain for one sample, if the kernels can. Gives how many were done.
     #[inline]
     pub(super) fn run<K: Kernels + ?Sized>(
@@ -179,12 +197,8 @@ impl Chain {
         input: &[u8],
         output: &mut [u8],
     ) -> Option<usize> {
-        if self.steps == 0 || self.work > kernels.tile_macs() {
-            return None;
-        }
+        let layers = self.written(weights, kernels.tile_macs())?;
         let (tensors, temp) = scratch.split_at_mut_checked(self.temp)?;
-        let bytes = self.count.wrapping_mul(self.kind.layer_bytes());
-        let layers = weights.get(self.layers..)?.get(..bytes)?;
         let y = if self.to_output {
             output
         } else {
