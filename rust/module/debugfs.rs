@@ -5,7 +5,10 @@
 //! Files are removed before what they show is freed; removal waits for readers, so that it is never
 //! done under a lock that a file's callback takes: the registry's `NOTES`, a network's `control`.
 
-use core::fmt::Write;
+use core::{
+    fmt::Write,
+    sync::atomic::AtomicU8, //
+};
 
 use kernel::{
     fmt,
@@ -32,7 +35,8 @@ use crate::{
         debugfs::Dir,
         fpu,
         param,
-        slab::SlabArc, //
+        slab::SlabArc,
+        text, //
     }, //
 };
 
@@ -40,6 +44,8 @@ use crate::{
 pub(crate) enum Entry {
     /// Something about all networks.
     All(fn(&mut fmt::Formatter<'_>) -> fmt::Result),
+    /// Bytes as they are.
+    Bytes(fn() -> &'static [AtomicU8]),
     /// Something about one network.
     One(
         SlabArc<Network>,
@@ -58,10 +64,19 @@ impl Entry {
     pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Entry::All(show) => show(f),
+            Entry::Bytes(_) => Ok(()),
             Entry::One(network, show) => show(network, f),
             Entry::Numa(network) => numa_text(network, f),
             Entry::Config(network) => write_config(network, f),
             Entry::Hotspots(network, form) => profile::show(network.as_deref(), *form, f),
+        }
+    }
+
+    /// What the file shows, if that is bytes.
+    pub(crate) fn bytes(&self) -> &[AtomicU8] {
+        match self {
+            Entry::Bytes(bytes) => bytes(),
+            _ => &[],
         }
     }
 
@@ -84,6 +99,8 @@ pub(crate) fn root() -> Result<Dir> {
     dir.file(c"isa", false, Entry::All(dispatch::write_text))?;
     hotspots(&mut dir, None)?;
     dir.file(c"jit", false, Entry::All(jit::write_text))?;
+    dir.file(c"jit_map", false, Entry::All(jit::write_map))?;
+    dir.file(c"jit_code", false, Entry::Bytes(text::arena))?;
     Ok(dir)
 }
 

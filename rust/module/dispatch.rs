@@ -23,6 +23,7 @@ use kernel::{
 use neural_core::{
     int8::{
         self,
+        Chain,
         Gemm,
         Requant,
         SLACK, //
@@ -40,6 +41,7 @@ use neural_simd::{
 };
 
 use crate::{
+    jit::Codes,
     profile::Watch,
     sys::{
         cpu,
@@ -47,6 +49,7 @@ use crate::{
             self,
             FpuGuard, //
         },
+        loan::Loan,
         param, //
     }, //
 };
@@ -214,12 +217,30 @@ pub(crate) struct Sections<'a> {
     /// Whether vector code is used where there is some.
     vector: bool,
     watch: Watch,
+    /// Whether generated code may be used.
+    jit: bool,
+    /// The generated code of the model that runs, and where in its plan it is.
+    codes: Loan<Codes>,
+    place: Cell<usize>,
+    /// Calls of generated code.
+    generated: Cell<u32>,
 }
 
 impl Sections<'_> {
     /// Takes the time of what is done in and between the sections.
     pub(crate) fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// Calls `run`, which runs a model that has this generated code.
+    #[inline]
+    pub(crate) fn with_codes<R>(&self, codes: Option<&Codes>, run: impl FnOnce() -> R) -> R {
+        self.codes.lend(codes.filter(|_| self.jit), run)
+    }
+
+    /// Calls of generated code since this was asked.
+    pub(crate) fn take_generated(&self) -> u32 {
+        self.generated.take()
     }
 
     /// Lets others run; `false` ends the prediction.
@@ -270,6 +291,7 @@ impl Section for Sections<'_> {
 
     #[inline]
     fn begin(&self, place: usize) {
+        self.place.set(place);
         // A chain begins with a section; other plans, as a rule, with a copy.
         self.watch.begin(!self.vector || place == 0);
     }
@@ -277,6 +299,22 @@ impl Section for Sections<'_> {
     #[inline]
     fn end(&self, place: usize, samples: usize) {
         self.watch.end(place, samples);
+    }
+
+    #[inline]
+    fn chain_i8(&self, chain: &mut Chain<'_>) -> bool {
+        let Some(guard) = self.open.take() else {
+            return false;
+        };
+        let place = self.place.get();
+        let done = self
+            .codes
+            .with(|codes| codes.chain_i8(&guard, place, chain));
+        self.open.set(Some(guard));
+        let done = done.unwrap_or(false);
+        let calls = self.generated.get();
+        self.generated.set(calls.wrapping_add(done.into()));
+        done
     }
 }
 
@@ -289,9 +327,10 @@ impl Drop for Sections<'_> {
 /// The kernels that run a plan in this module; the section that they have opened ends with them.
 pub(crate) type Dispatch<'a> = Simd<Sections<'a>>;
 
-/// Kernels for a prediction, with vector code if that is wanted and there is some. With `stop`, they
-/// let others run now and then, and stop when told to: context: task, may sleep.
-pub(crate) fn kernels(vector: bool, stop: Option<&AtomicBool>) -> Dispatch<'_> {
+/// Kernels for a prediction, with vector code if that is wanted and there is some, and in place of it
+/// generated code. With `stop`, they let others run now and then, and stop when told to: context: task,
+/// may sleep.
+pub(crate) fn kernels(vector: bool, jit: bool, stop: Option<&AtomicBool>) -> Dispatch<'_> {
     let choice = CHOICE.as_ref().filter(|_| vector);
     let set = choice.and_then(|choice| choice.set);
     let sections = Sections {
@@ -299,13 +338,22 @@ pub(crate) fn kernels(vector: bool, stop: Option<&AtomicBool>) -> Dispatch<'_> {
         stop,
         vector: set.is_some(),
         watch: Watch::new(stop.is_some()),
+        jit,
+        codes: Loan::new(),
+        place: Cell::new(0),
+        generated: Cell::new(0),
     };
     Simd::new(set, sections)
 }
 
+/// The vector code that there is to use.
+pub(crate) fn set() -> Option<Set> {
+    CHOICE.as_ref()?.set
+}
+
 /// Whether there is vector code to use, without which nothing computes in single precision.
 pub(crate) fn has_vector() -> bool {
-    CHOICE.as_ref().is_some_and(|choice| choice.set.is_some())
+    set().is_some()
 }
 
 /// Whether vector code is to be used for so many multiply-accumulates of these elements: because it is
@@ -321,8 +369,7 @@ pub(crate) fn pays(dtype: DType, macs: u64) -> bool {
 
 /// The name of the instruction set that is used where vector code is.
 pub(crate) fn isa() -> &'static str {
-    let set = CHOICE.as_ref().and_then(|choice| choice.set);
-    set.map_or(Isa::Scalar, |set| set.isa()).name()
+    set().map_or(Isa::Scalar, |set| set.isa()).name()
 }
 
 /// Writes what was chosen and why.

@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn kernels_open_a_section_once_and_count_it() -> Result {
         let (before, _) = fpu::section_stats();
-        let kernels = dispatch::kernels(true, None);
+        let kernels = dispatch::kernels(true, false, None);
         let opened = (0..3).filter(|_| kernels.section().enter()).count();
         let busy = FpuGuard::new().is_none();
         kernels.leave();
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn who_has_no_section_uses_scalar_code() -> Result {
         let outer = FpuGuard::new().ok_or(EBUSY)?;
-        let kernels = dispatch::kernels(true, None);
+        let kernels = dispatch::kernels(true, false, None);
         let entered = kernels.section().enter();
         drop(kernels);
         drop(outer);

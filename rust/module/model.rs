@@ -45,6 +45,7 @@ use crate::{
         Kind,
         Outcome, //
     },
+    jit::Codes,
     profile::{
         self,
         Sites, //
@@ -208,6 +209,8 @@ pub(crate) struct Model {
     room: usize,
     costs: Costs,
     sites: Sites,
+    /// Where code is found that was made for this model.
+    codes: Option<Codes>,
     /// One more with each model that a network gets.
     pub(crate) generation: u32,
     /// What goes in and out.
@@ -403,6 +406,11 @@ impl Model {
             }
             Scratch::Pool
         };
+        let codes = match parts.plan.chain_steps() {
+            0 => None,
+            _ => Codes::new(parts.plan.places())
+                .map_err(|_| Failure::memory("the places of generated code", bytes))?,
+        };
         let pool_memory = slots.iter().map(NodeBuf::memory).sum();
         let pool_slots = slots.len();
         MODELS
@@ -420,6 +428,7 @@ impl Model {
                     room,
                     costs,
                     sites,
+                    codes,
                     generation,
                     ports: parts.ports,
                 }),
@@ -430,6 +439,16 @@ impl Model {
     /// The plan.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The packed weights.
+    pub(crate) fn weights(&self) -> &[u8] {
+        self.weights.as_slice()
+    }
+
+    /// Where code is found that was made for this model; `None` if there is none to be made.
+    pub(crate) fn codes(&self) -> Option<&Codes> {
+        self.codes.as_ref()
     }
 
     /// The layers: the steps that are operations of the model file.
@@ -474,6 +493,7 @@ impl Model {
             + self.sites.memory()
             + self.weights.memory()
             + scratch
+            + self.codes.as_ref().map_or(0, Codes::memory)
     }
 
     /// Pages on each node: of the weights, and of the scratch memory of idle slots.
@@ -505,26 +525,32 @@ impl Model {
         let inputs = input.chunks(plan.input_bytes * room);
         let outputs = output.chunks_mut(plan.output_bytes * room);
         for (input, output) in inputs.zip(outputs) {
+            let samples = input.len().checked_div(plan.input_bytes).unwrap_or(1);
             let mut run = || {
                 plan::run(
                     kernels,
                     plan,
                     &self.steps,
                     self.weights.as_slice(),
-                    input.len().checked_div(plan.input_bytes).unwrap_or(1),
+                    samples,
                     scratch,
                     input,
                     output,
                 )
             };
-            let result = match weight {
+            let watched = || match weight {
                 0 => {
                     kernels.section().watch().look_away();
                     run()
                 }
                 _ => self.watched(kernels, weight, run),
             };
+            let result = kernels.section().with_codes(self.codes.as_ref(), watched);
             result.map_err(|error| Failure::from_core(error, Kind::Input))?;
+            if let Some(codes) = &self.codes {
+                let generated = kernels.section().take_generated();
+                codes.count(cpu::current_cpu(), samples, generated);
+            }
         }
         Ok(())
     }

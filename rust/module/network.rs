@@ -122,6 +122,7 @@ struct Tuning {
     cache_timeout_ms: AtomicU32,
     eviction: AtomicU8,
     simd: AtomicBool,
+    jit: AtomicBool,
     batch_spread: AtomicU32,
     profiling: AtomicU8,
 }
@@ -239,6 +240,7 @@ impl Network {
                         cache_timeout_ms: AtomicU32::new(FOLLOW),
                         eviction: AtomicU8::new(code_of(settings.cache_eviction)),
                         simd: AtomicBool::new(settings.simd),
+                        jit: AtomicBool::new(settings.jit),
                         batch_spread: AtomicU32::new(settings.batch_spread),
                         profiling: AtomicU8::new(FOLLOW_MODE),
                     },

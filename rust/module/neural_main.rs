@@ -52,6 +52,8 @@ struct NeuralModule {
     _device: Pin<KBox<CharDevice>>,
     /// Then all networks and their files.
     _registry: registry::Registry,
+    /// Then code that was generated for them, and who makes it.
+    _jit: jit::Jit,
     /// Then what networks are made of.
     _networks: SlabOwner,
     _models: SlabOwner,
@@ -64,11 +66,11 @@ impl kernel::Module for NeuralModule {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         dispatch::choose()?;
         let profiler = profile::Profiler::new()?;
-        jit::prepare();
         let queue = Queue::new()?;
         let counters = percpu::COUNTERS.create(c"neural_counters")?;
         let models = model::MODELS.create(c"neural_model")?;
         let networks = network::NETWORKS.create(c"neural_network")?;
+        let jit = jit::Jit::new()?;
         let registry = registry::Registry::new()?;
         registry::load_list(param::models()).map_err(|failure| {
             pr_err!("{}\n", failure.line.as_str());
@@ -81,6 +83,7 @@ impl kernel::Module for NeuralModule {
         Ok(NeuralModule {
             _device: device,
             _registry: registry,
+            _jit: jit,
             _networks: networks,
             _models: models,
             _counters: counters,

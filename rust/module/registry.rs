@@ -31,6 +31,7 @@ use crate::{
         Line,
         Outcome, //
     },
+    jit,
     model,
     network::{
         Name,
@@ -310,6 +311,7 @@ pub(crate) fn unload(name: &Name) -> Outcome<u32> {
     // Waits for who reads the files, who need `NOTES` or `control` only.
     drop(at.and_then(|at| lifecycle.dirs.remove(at).ok()));
     drop(lifecycle);
+    jit::look_again();
     trace::unload(network.name.as_cstr(), network.id);
     Ok(network.id)
 }

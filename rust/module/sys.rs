@@ -15,6 +15,7 @@ pub(crate) mod faux;
 mod ffi;
 pub(crate) mod fpu;
 mod gate;
+pub(crate) mod kick;
 #[cfg(NEURAL_KUNIT)]
 pub(crate) mod kunit;
 pub(crate) mod loan;

@@ -41,6 +41,8 @@ unsigned int neural_shim_cpu_features(void)
 		features |= NEURAL_CPU_AVX512F;
 	if (boot_cpu_has(X86_FEATURE_AVX512BW))
 		features |= NEURAL_CPU_AVX512BW;
+	if (boot_cpu_has(X86_FEATURE_AVX512VL))
+		features |= NEURAL_CPU_AVX512VL;
 	if (boot_cpu_has(X86_FEATURE_AVX512_VNNI))
 		features |= NEURAL_CPU_AVX512_VNNI;
 	return features;

@@ -6,11 +6,14 @@
  *
  * Context: task, may sleep.
  */
+#include <linux/irq_work.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/security.h>
 #include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include <asm/sync_core.h>
 #include <asm/text-patching.h>
@@ -89,4 +92,62 @@ int neural_shim_jit_write(size_t at, const u8 *code, size_t len)
 	vm_unmap_aliases();
 	on_each_cpu(sync, NULL, true);
 	return 0;
+}
+
+static struct workqueue_struct *queue;
+static void (*pass)(void);
+static DEFINE_MUTEX(running_lock);
+static bool running;
+
+static void pass_fn(struct work_struct *work)
+{
+	pass();
+}
+
+static DECLARE_WORK(pass_work, pass_fn);
+
+static void kick_fn(struct irq_work *work)
+{
+	queue_work(queue, &pass_work);
+}
+
+static DEFINE_IRQ_WORK(kick_work, kick_fn);
+
+/* From now on fn is called in a worker, by one at a time, after each kick. */
+bool neural_shim_jit_start(void (*fn)(void))
+{
+	/* No code is made while the system is being suspended. */
+	queue = alloc_workqueue("neural_jit", WQ_UNBOUND | WQ_FREEZABLE, 1);
+	if (!queue)
+		return false;
+	mutex_lock(&running_lock);
+	pass = fn;
+	running = true;
+	mutex_unlock(&running_lock);
+	return true;
+}
+
+/* Any context, no lock. Between start and stop. */
+void neural_shim_jit_kick(void)
+{
+	irq_work_queue(&kick_work);
+}
+
+/* As a kick, at any time. */
+void neural_shim_jit_poke(void)
+{
+	mutex_lock(&running_lock);
+	if (running)
+		neural_shim_jit_kick();
+	mutex_unlock(&running_lock);
+}
+
+/* Nobody kicks any more; waits for the worker. */
+void neural_shim_jit_stop(void)
+{
+	mutex_lock(&running_lock);
+	running = false;
+	mutex_unlock(&running_lock);
+	irq_work_sync(&kick_work);
+	destroy_workqueue(queue);
 }

@@ -31,6 +31,11 @@ static struct neural_uint_param placement_node = { 0, MAX_NUMNODES - 1 };
 static struct neural_uint_param cache_timeout_ms = { 500, 3600000 };
 static struct neural_uint_param cache_size = { 256, 65536 };
 static struct neural_uint_param profiling = { 0, 2 };
+static bool neural_enable_jit = true;
+static struct neural_uint_param jit_threshold = { 1000, INT_MAX };
+static struct neural_uint_param jit_cache_kb = { NEURAL_JIT_ARENA_KB,
+						 NEURAL_JIT_ARENA_KB };
+static struct neural_uint_param jit_gain = { 5, 1000 };
 static char *neural_models = "";
 static char *neural_force_isa = "auto";
 
@@ -83,6 +88,8 @@ static int uint_set(const char *value, const struct kernel_param *kp)
 		}
 	}
 	WRITE_ONCE(p->value, number);
+	if (p == &jit_cache_kb || p == &jit_threshold)
+		neural_shim_jit_poke();
 	return 0;
 }
 
@@ -104,6 +111,8 @@ static int bool_set(const char *value, const struct kernel_param *kp)
 
 	if (ret)
 		param_refuse(kp, value, "is neither 0 nor 1");
+	if (kp->arg == &neural_enable_jit)
+		neural_shim_jit_poke();
 	return ret;
 }
 
@@ -134,6 +143,20 @@ module_param_cb(neural_profiling, &uint_ops, &profiling, 0644);
 MODULE_PARM_DESC(
 	neural_profiling,
 	"times of operations, for networks that do not say it themselves: 0 none, 1 of some predictions, 2 of all (default 0)");
+module_param_cb(neural_enable_jit, &bool_ops, &neural_enable_jit, 0644);
+MODULE_PARM_DESC(neural_enable_jit,
+		 "use generated code where it is faster (default 1)");
+module_param_cb(neural_jit_threshold, &uint_ops, &jit_threshold, 0644);
+MODULE_PARM_DESC(
+	neural_jit_threshold,
+	"predictions of a network after which code is generated for it (default 1000)");
+module_param_cb(neural_jit_cache_kb, &uint_ops, &jit_cache_kb, 0644);
+MODULE_PARM_DESC(neural_jit_cache_kb,
+		 "the most KiB of generated code (default and limit 64)");
+module_param_cb(neural_jit_gain, &uint_ops, &jit_gain, 0644);
+MODULE_PARM_DESC(
+	neural_jit_gain,
+	"per cent by which generated code must be faster, 0 to keep it in any case (default 5)");
 module_param(neural_force_isa, charp, 0444);
 MODULE_PARM_DESC(
 	neural_force_isa,
@@ -146,6 +169,26 @@ MODULE_PARM_DESC(
 bool neural_shim_param_enable_simd(void)
 {
 	return READ_ONCE(neural_enable_simd);
+}
+
+bool neural_shim_param_enable_jit(void)
+{
+	return READ_ONCE(neural_enable_jit);
+}
+
+unsigned int neural_shim_param_jit_threshold(void)
+{
+	return READ_ONCE(jit_threshold.value);
+}
+
+unsigned int neural_shim_param_jit_cache_kb(void)
+{
+	return READ_ONCE(jit_cache_kb.value);
+}
+
+unsigned int neural_shim_param_jit_gain(void)
+{
+	return READ_ONCE(jit_gain.value);
 }
 
 int neural_shim_param_numa_policy(void)

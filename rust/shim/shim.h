@@ -8,7 +8,8 @@
 #define NEURAL_SHIM_H
 
 /* What the arena for generated code is built with. */
-#define NEURAL_JIT_ARENA_BYTES 65536
+#define NEURAL_JIT_ARENA_KB 64
+#define NEURAL_JIT_ARENA_BYTES (NEURAL_JIT_ARENA_KB * 1024)
 
 #ifndef __ASSEMBLER__
 
@@ -53,6 +54,7 @@ int neural_shim_cpulist_print(const unsigned long *bits, unsigned int nbits,
 #define NEURAL_CPU_AVX512BW (1U << 3)
 #define NEURAL_CPU_AVX512_VNNI (1U << 4)
 #define NEURAL_CPU_FMA (1U << 5)
+#define NEURAL_CPU_AVX512VL (1U << 6)
 
 /* fpu.c */
 unsigned int neural_shim_cpu_features(void);
@@ -109,6 +111,10 @@ const void *neural_shim_jit_arena(void);
 unsigned int neural_shim_jit_refusal(void);
 bool neural_shim_jit_return(const void **thunk);
 int neural_shim_jit_write(size_t at, const u8 *code, size_t len);
+bool neural_shim_jit_start(void (*fn)(void));
+void neural_shim_jit_kick(void);
+void neural_shim_jit_poke(void);
+void neural_shim_jit_stop(void);
 
 /* params.c */
 unsigned int neural_shim_param_profiling(void);
@@ -117,6 +123,10 @@ int neural_shim_param_numa_policy(void);
 int neural_shim_param_numa_node(void);
 unsigned int neural_shim_param_cache_timeout_ms(void);
 unsigned int neural_shim_param_cache_size(void);
+bool neural_shim_param_enable_jit(void);
+unsigned int neural_shim_param_jit_threshold(void);
+unsigned int neural_shim_param_jit_cache_kb(void);
+unsigned int neural_shim_param_jit_gain(void);
 const char *neural_shim_param_models(void);
 const char *neural_shim_param_force_isa(void);
 void neural_shim_param_error(char *buf, size_t size);

@@ -11,6 +11,7 @@
 //! cache_size      0..=65536        entries of the prediction cache; 0: no cache
 //! cache_eviction  lru | fifo | random
 //! simd            0 | 1            use vector code where the context allows it
+//! jit             0 | 1            use generated code where it is faster
 //! numa_policy     local | interleave | node   (or 0 | 1 | 2)
 //! numa_node       0..=1023         for numa_policy node
 //! allowed_cpus    all, or a list as 0-3,8      CPUs on which predictions are computed
@@ -80,6 +81,8 @@ pub enum Setting<'a> {
     CacheEviction(Eviction),
     /// `simd`.
     Simd(bool),
+    /// `jit`.
+    Jit(bool),
     /// `numa_policy`.
     NumaPolicy(NumaPolicy),
     /// `numa_node`.
@@ -161,6 +164,8 @@ pub struct Settings {
     pub cache_eviction: Eviction,
     /// Use of vector code.
     pub simd: bool,
+    /// Use of generated code.
+    pub jit: bool,
     /// Where memory lies.
     pub numa_policy: NumaPolicy,
     /// The node for [`NumaPolicy::Node`].
@@ -180,6 +185,7 @@ impl Settings {
         cache_size: 256,
         cache_eviction: Eviction::Lru,
         simd: true,
+        jit: true,
         numa_policy: NumaPolicy::Local,
         numa_node: 0,
         batch_spread: 64,
@@ -197,6 +203,7 @@ impl Settings {
             Setting::CacheSize(entries) => self.cache_size = entries,
             Setting::CacheEviction(eviction) => self.cache_eviction = eviction,
             Setting::Simd(on) => self.simd = on,
+            Setting::Jit(on) => self.jit = on,
             Setting::NumaPolicy(policy) => self.numa_policy = policy,
             Setting::NumaNode(node) => self.numa_node = node,
             Setting::BatchSpread(samples) => self.batch_spread = samples,
@@ -246,6 +253,7 @@ impl Settings {
             word_of(&EVICTIONS, self.cache_eviction)
         )?;
         writeln!(out, "simd {}", word_of(&SWITCH, self.simd))?;
+        writeln!(out, "jit {}", word_of(&SWITCH, self.jit))?;
         writeln!(
             out,
             "numa_policy {}",
@@ -336,6 +344,7 @@ pub fn parse_line(line: &[u8]) -> Result<Setting<'_>, Error> {
             Ok(Setting::CacheEviction(eviction))
         }
         b"simd" => Ok(Setting::Simd(value.word("simd", &SWITCH, "0, 1")?)),
+        b"jit" => Ok(Setting::Jit(value.word("jit", &SWITCH, "0, 1")?)),
         b"numa_policy" => {
             let policy = value.word("numa_policy", &NUMA_POLICIES, "local, interleave, node")?;
             Ok(Setting::NumaPolicy(policy))

@@ -70,7 +70,7 @@ fn every_key_takes_its_whole_range() {
 
 #[test]
 fn every_word_is_taken_and_no_other() {
-    let words: [(&str, Setting<'_>); 27] = [
+    let words: [(&str, Setting<'_>); 29] = [
         ("cache_eviction lru", Setting::CacheEviction(Eviction::Lru)),
         (
             "cache_eviction fifo",
@@ -82,6 +82,8 @@ fn every_word_is_taken_and_no_other() {
         ),
         ("simd 0", Setting::Simd(false)),
         ("simd 1", Setting::Simd(true)),
+        ("jit 0", Setting::Jit(false)),
+        ("jit 1", Setting::Jit(true)),
         ("numa_policy local", Setting::NumaPolicy(NumaPolicy::Local)),
         (
             "numa_policy interleave",
@@ -120,6 +122,7 @@ fn every_word_is_taken_and_no_other() {
             "profiling 3",
             "config: profiling: \"3\" is not one of 0, 1, 2",
         ),
+        ("jit 2", "config: jit: \"2\" is not one of 0, 1"),
         ("simd on", "config: simd: \"on\" is not one of 0, 1"),
         ("simd", "config: simd: value is missing, allowed is 0, 1"),
         (
@@ -181,6 +184,7 @@ cache_timeout 500
 cache_size 256
 cache_eviction lru
 simd 1
+jit 1
 numa_policy local
 numa_node 0
 allowed_cpus 0-3
@@ -194,7 +198,7 @@ profiling 0
         let mut settings = Settings::default();
         for _ in 0..rng.below(6) {
             let number = rng.below(1000) as u32;
-            settings.apply(&match rng.below(9) {
+            settings.apply(&match rng.below(10) {
                 0 => Setting::CacheTimeoutMs(number),
                 1 => Setting::CacheSize(number),
                 2 => Setting::CacheEviction(rng.pick(&[
@@ -203,6 +207,7 @@ profiling 0
                     Eviction::Random,
                 ])),
                 3 => Setting::Simd(number % 2 == 0),
+                8 => Setting::Jit(number % 2 == 0),
                 4 => Setting::NumaPolicy(rng.pick(&[
                     NumaPolicy::Local,
                     NumaPolicy::Interleave,

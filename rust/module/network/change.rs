@@ -163,6 +163,7 @@ impl Network {
         }
         tuning.eviction.store(code_of(new.cache_eviction), Relaxed);
         tuning.simd.store(new.simd, Relaxed);
+        tuning.jit.store(new.jit, Relaxed);
         tuning.batch_spread.store(new.batch_spread, Relaxed);
         control.own_profiling = own_profiling;
         if own_profiling {

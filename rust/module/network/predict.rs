@@ -183,7 +183,7 @@ impl Network {
             match shared {
                 Some(kernels) => self.run_cheap(&model, kernels, &guard, now, input, output)?,
                 None => {
-                    let kernels = dispatch::kernels(vector, None);
+                    let kernels = dispatch::kernels(vector, self.jit(), None);
                     self.run_cheap(&model, &kernels, &guard, now, input, output)?;
                 }
             }
@@ -359,7 +359,8 @@ impl Network {
         input: &[u8],
         output: &mut [u8],
     ) -> Outcome {
-        let kernels = dispatch::kernels(self.vectorised(slot.model(), 1), Some(stop));
+        let vector = self.vectorised(slot.model(), 1);
+        let kernels = dispatch::kernels(vector, self.jit(), Some(stop));
         let weight = self.weight(cpu::now_ns());
         let result = slot.run(&kernels, weight, input, output);
         self.count_simd(cpu::current_cpu(), kernels.operations());
@@ -373,7 +374,8 @@ impl Network {
         let rcu = rcu::read_lock();
         match self.model.read(&rcu) {
             Some(model) if model.is_atomic() && self.may_run_on(guard.cpu()) => {
-                let kernels = dispatch::kernels(self.vectorised(&model, 1), None);
+                let vector = self.vectorised(&model, 1);
+                let kernels = dispatch::kernels(vector, self.jit(), None);
                 let now = cpu::now_ns();
                 self.run_cheap(&model, &kernels, &guard, now, input, output)?;
                 Ok(Some((guard.cpu(), model.generation)))
@@ -540,7 +542,7 @@ impl Network {
                 let Some((input, output)) = samples.take(share) else {
                     break;
                 };
-                let kernels = dispatch::kernels(vector, None);
+                let kernels = dispatch::kernels(vector, self.jit(), None);
                 let result = self.predict_all(input, output, &kernels);
                 drop(kernels);
                 if let Err(failure) = result {

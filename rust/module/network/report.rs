@@ -40,6 +40,11 @@ impl Network {
         self.tuning.simd.load(Relaxed) && param::enable_simd()
     }
 
+    /// Whether generated code may be used: by the network's setting and the module's.
+    pub(crate) fn jit(&self) -> bool {
+        self.tuning.jit.load(Relaxed) && param::enable_jit()
+    }
+
     /// The line that says which setting was refused last.
     pub(crate) fn last_error(&self) -> Line {
         self.control.lock().last_error

@@ -6,6 +6,8 @@
 //! module could be unloaded under an open one; so this wraps the C interface itself. Removing a
 //! directory waits for who is inside a file's callback. Context: task, may sleep.
 
+use core::sync::atomic::Ordering::Relaxed;
+
 use kernel::{
     bindings,
     ffi::{
@@ -126,6 +128,14 @@ unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file
 unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
     // SAFETY: `open` gave the entry, which outlives the file.
     let entry = unsafe { &*(*seq).private.cast::<Entry>() };
+    let mut buffer = [0u8; 64];
+    for bytes in entry.bytes().chunks(buffer.len()) {
+        for (to, from) in buffer.iter_mut().zip(bytes) {
+            *to = from.load(Relaxed);
+        }
+        // SAFETY: The caller gives a valid `seq_file`; the buffer has so many bytes.
+        unsafe { bindings::seq_write(seq, buffer.as_ptr().cast(), bytes.len()) };
+    }
     // SAFETY: The caller gives a valid `seq_file`.
     let seq = unsafe { SeqFile::from_raw(seq) };
     seq_print!(seq, "{}", Shown(entry));

@@ -51,6 +51,7 @@ pub(super) const CPU_AVX512F: c_uint = 1 << 2;
 pub(super) const CPU_AVX512BW: c_uint = 1 << 3;
 pub(super) const CPU_AVX512_VNNI: c_uint = 1 << 4;
 pub(super) const CPU_FMA: c_uint = 1 << 5;
+pub(super) const CPU_AVX512VL: c_uint = 1 << 6;
 
 pub(super) const JIT_ARENA_BYTES: usize = 65536;
 pub(super) const JIT_ALLOWED: c_uint = 0;
@@ -139,6 +140,9 @@ unsafe extern "C" {
     pub(super) safe fn neural_shim_jit_refusal() -> c_uint;
     pub(super) fn neural_shim_jit_return(thunk: *mut *const c_void) -> bool;
     pub(super) fn neural_shim_jit_write(at: usize, code: *const u8, len: usize) -> c_int;
+    pub(super) fn neural_shim_jit_start(pass: extern "C" fn()) -> bool;
+    pub(super) fn neural_shim_jit_kick();
+    pub(super) fn neural_shim_jit_stop();
 
     // params.c
     pub(super) safe fn neural_shim_param_profiling() -> c_uint;
@@ -147,6 +151,10 @@ unsafe extern "C" {
     pub(super) safe fn neural_shim_param_numa_node() -> c_int;
     pub(super) safe fn neural_shim_param_cache_timeout_ms() -> c_uint;
     pub(super) safe fn neural_shim_param_cache_size() -> c_uint;
+    pub(super) safe fn neural_shim_param_enable_jit() -> bool;
+    pub(super) safe fn neural_shim_param_jit_threshold() -> c_uint;
+    pub(super) safe fn neural_shim_param_jit_cache_kb() -> c_uint;
+    pub(super) safe fn neural_shim_param_jit_gain() -> c_uint;
     pub(super) safe fn neural_shim_param_models() -> *const c_char;
     pub(super) safe fn neural_shim_param_force_isa() -> *const c_char;
     pub(super) fn neural_shim_param_error(buf: *mut u8, size: usize);

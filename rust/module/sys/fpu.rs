@@ -44,6 +44,11 @@ pub(crate) fn features() -> Features {
     }
 }
 
+/// Whether the CPU has, and the kernel saves, vectors of 128 and 256 bits for instructions of AVX-512.
+pub(crate) fn has_avx512vl() -> bool {
+    ffi::neural_shim_cpu_features() & ffi::CPU_AVX512VL != 0
+}
+
 /// How many sections of predictions there were on all CPUs, and how many ns the longest took.
 pub(crate) fn section_stats() -> (u64, u64) {
     let (mut count, mut longest) = (0, 0);

@@ -39,6 +39,26 @@ pub(crate) fn profiling() -> u32 {
     ffi::neural_shim_param_profiling()
 }
 
+/// `neural_enable_jit`.
+pub(crate) fn enable_jit() -> bool {
+    ffi::neural_shim_param_enable_jit()
+}
+
+/// `neural_jit_threshold`, in predictions.
+pub(crate) fn jit_threshold() -> u32 {
+    ffi::neural_shim_param_jit_threshold()
+}
+
+/// `neural_jit_cache_kb`.
+pub(crate) fn jit_cache_kb() -> u32 {
+    ffi::neural_shim_param_jit_cache_kb()
+}
+
+/// `neural_jit_gain`, in per cent.
+pub(crate) fn jit_gain() -> u32 {
+    ffi::neural_shim_param_jit_gain()
+}
+
 /// `neural_models`: names separated by commas.
 pub(crate) fn models() -> &'static CStr {
     // SAFETY: The parameter is a NUL-terminated string that is only set before the module starts

@@ -7,15 +7,41 @@
 //! that nothing is ever moved. Slots without code trap. Lock: `SLOTS`, held for a few instructions,
 //! the innermost one. Context: task, may sleep, unless said otherwise.
 
-use core::ops::Range;
+use core::{
+    ops::Range,
+    sync::atomic::{
+        AtomicPtr,
+        AtomicU8,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        }, //
+    }, //
+};
 
 use kernel::{
     bindings,
     global_lock,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
+};
+use neural_core::int8::Chain;
+use neural_jit::{
+    Descriptor,
+    EmitError,
+    Exit,
+    Isa, //
+};
+use neural_simd::generated::{
+    self,
+    ChainBounds, //
 };
 
-use super::ffi;
+use super::{
+    ffi,
+    fpu::FpuGuard, //
+};
 
 /// Bytes of the arena (`NEURAL_JIT_ARENA_BYTES`).
 pub(crate) const ARENA_BYTES: usize = ffi::JIT_ARENA_BYTES;
@@ -213,7 +239,7 @@ impl Room {
 
     /// Where the code will start.
     pub(crate) fn address(&self) -> usize {
-        ffi::neural_shim_jit_arena().addr() + self.offset()
+        arena_address() + self.offset()
     }
 
     /// Writes the code; when this returns, every CPU runs it as it was written.
@@ -260,12 +286,6 @@ impl Code {
         // SAFETY: Text can be read. What belongs to this is written by `Room::write` and by `drop` only.
         unsafe { core::slice::from_raw_parts(self.entry().cast(), self.len) }
     }
-
-    /// All bytes of the slots that it takes.
-    pub(crate) fn slots(&self) -> &[u8] {
-        // SAFETY: As above.
-        unsafe { core::slice::from_raw_parts(self.entry().cast(), self.room.len()) }
-    }
 }
 
 impl Drop for Code {
@@ -282,4 +302,211 @@ impl Drop for Code {
             pr_warn!("jit: {} bytes of old code stay in the arena\n", self.len);
         }
     }
+}
+
+/// The most bytes of one piece of code.
+const MOST: usize = 16 << 10;
+
+/// Why there is no code for a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoCode {
+    /// Nobody knows how to make it.
+    Unsupported,
+    /// What was made breaks the rules for code.
+    Refused,
+    /// There is no room for it in the arena.
+    NoRoom,
+    /// It could not be written, for lack of memory or since the kernel was locked down.
+    NotWritten,
+}
+
+impl From<EmitError> for NoCode {
+    fn from(_: EmitError) -> Self {
+        NoCode::Unsupported
+    }
+}
+
+/// Code for a descriptor that is yet to get a place in the arena.
+pub(crate) struct Draft<'a> {
+    descriptor: Descriptor<'a>,
+    bounds: ChainBounds,
+    isa: Isa,
+    way: Return,
+    bytes: KVVec<u8>,
+    len: usize,
+}
+
+impl<'a> Draft<'a> {
+    /// Makes the code.
+    pub(crate) fn new(
+        descriptor: Descriptor<'a>,
+        isa: Isa,
+        way: Return,
+    ) -> core::result::Result<Self, NoCode> {
+        let bounds = bounds_of(&descriptor).ok_or(NoCode::Unsupported)?;
+        let bytes = KVVec::from_elem(TRAP, MOST, GFP_KERNEL).map_err(|_| NoCode::NotWritten)?;
+        let mut draft = Draft {
+            descriptor,
+            bounds,
+            isa,
+            way,
+            bytes,
+            len: 0,
+        };
+        draft.emit(0)?;
+        Ok(draft)
+    }
+
+    /// Makes the code for this distance of the thunk; the length is the same for all.
+    fn emit(&mut self, distance: i64) -> core::result::Result<(), NoCode> {
+        let exit = match self.way {
+            Return::Instruction => Exit::Ret,
+            Return::Thunk(_) => Exit::Thunk { distance },
+        };
+        self.len = neural_jit::emit(&self.descriptor, self.isa, exit, &mut self.bytes)?;
+        neural_jit::check(self.code(), exit).map_err(|_| NoCode::Refused)
+    }
+
+    fn code(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Bytes that it takes in the arena.
+    pub(crate) fn room(&self) -> usize {
+        self.len.next_multiple_of(SLOT_BYTES)
+    }
+
+    /// Writes the code into the arena.
+    pub(crate) fn write(&mut self) -> core::result::Result<ChainCode, NoCode> {
+        let room = Room::new(self.len).map_err(|_| NoCode::NoRoom)?;
+        if let Return::Thunk(thunk) = self.way {
+            // CAST: The distance, modulo 2^64.
+            self.emit(thunk.wrapping_sub(room.address()) as i64)?;
+        }
+        let code = room.write(self.code()).map_err(|_| NoCode::NotWritten)?;
+        if code.bytes() != self.code() {
+            return Err(NoCode::Refused);
+        }
+        // INVARIANT: Just made, checked, written and compared.
+        Ok(ChainCode {
+            code,
+            bounds: self.bounds,
+        })
+    }
+}
+
+fn bounds_of(descriptor: &Descriptor<'_>) -> Option<ChainBounds> {
+    match descriptor {
+        Descriptor::ChainI8 { layers, flip, .. } => ChainBounds::of(layers, *flip),
+        _ => None,
+    }
+}
+
+/// Code for a chain in the arena.
+///
+/// # Invariants
+///
+/// The code was made by [`neural_jit::emit`] for a descriptor with these bounds and instructions of this
+/// CPU, and [`neural_jit::check`] has found nothing in it that is not allowed.
+pub(crate) struct ChainCode {
+    code: Code,
+    bounds: ChainBounds,
+}
+
+impl ChainCode {
+    /// The code.
+    pub(crate) fn code(&self) -> &Code {
+        &self.code
+    }
+
+    /// Runs it; `false`, and nothing happens, if the chain is not one that it is for.
+    pub(crate) fn run(&self, _section: &FpuGuard, chain: &mut Chain<'_>) -> bool {
+        // SAFETY: By the invariants; a section is open.
+        unsafe { generated::chain_i8(self.code.entry(), &self.bounds, chain) }
+    }
+}
+
+/// Where predictions find code for a chain, if there is some at the moment.
+///
+/// # Invariants
+///
+/// The entry is null or that of a [`ChainCode`] with these bounds, which is not dropped before a
+/// [`Published`] has made it null.
+pub(crate) struct Place {
+    entry: AtomicPtr<()>,
+    bounds: ChainBounds,
+}
+
+impl Place {
+    /// A place for code for a descriptor.
+    pub(crate) fn new(descriptor: &Descriptor<'_>) -> Option<Self> {
+        Some(Place {
+            // INVARIANT: Null.
+            entry: AtomicPtr::new(core::ptr::null_mut()),
+            bounds: bounds_of(descriptor)?,
+        })
+    }
+
+    /// Does a chain by the code, if there is some and it is for this chain. Any context with a section.
+    #[inline]
+    pub(crate) fn run(&self, _section: &FpuGuard, chain: &mut Chain<'_>) -> bool {
+        // ORDERING: Acquire pairs with the release in `Published::new`: the code was written before.
+        let entry = self.entry.load(Acquire);
+        if entry.is_null() {
+            return false;
+        }
+        // SAFETY: By the invariants; a section is open, in which preemption is off, so that the code
+        // stays where it is.
+        unsafe { generated::chain_i8(entry, &self.bounds, chain) }
+    }
+}
+
+/// Code that predictions find in its place while this lives.
+pub(crate) struct Published {
+    place: Arc<Place>,
+    /// Dropped after `drop` has made the entry null.
+    code: ChainCode,
+}
+
+impl Published {
+    /// Puts code into a place for such code. Errors: `EINVAL` when it is for other code, `EBUSY` when
+    /// there is some already.
+    pub(crate) fn new(place: Arc<Place>, code: ChainCode) -> Result<Self> {
+        if place.bounds != code.bounds {
+            return Err(EINVAL);
+        }
+        let entry = code.code.entry().cast_mut();
+        // ORDERING: Release pairs with the acquire in `Place::run`.
+        // INVARIANT: The code has the bounds of the place; `drop` makes the entry null first.
+        place
+            .entry
+            .compare_exchange(core::ptr::null_mut(), entry, Release, Relaxed)
+            .map_err(|_| EBUSY)?;
+        Ok(Published { place, code })
+    }
+
+    /// The code.
+    pub(crate) fn code(&self) -> &ChainCode {
+        &self.code
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        // What follows waits for those who have seen the entry.
+        self.place.entry.store(core::ptr::null_mut(), Release);
+    }
+}
+
+/// The bytes of the arena as they are at the moment.
+pub(crate) fn arena() -> &'static [AtomicU8] {
+    let base = ffi::neural_shim_jit_arena().cast::<AtomicU8>();
+    // SAFETY: The arena is a part of the module, which can be read, has so many bytes, and is written
+    // through another address only; nobody writes through this one, as loads are all that is done.
+    unsafe { core::slice::from_raw_parts(base, ARENA_BYTES) }
+}
+
+/// Where the arena is.
+pub(crate) fn arena_address() -> usize {
+    ffi::neural_shim_jit_arena().addr()
 }
