@@ -8,9 +8,10 @@ Documentation/nnm-format.rst. It needs numpy; where there is none, it says that 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
+
+import rawfiles
 
 try:
     import numpy as np
@@ -114,24 +115,5 @@ def contents() -> dict[str, bytes]:
     return files
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--check", action="store_true", help="compare with the files that are there, write nothing")
-    args = parser.parse_args()
-    if MISSING:
-        print("SKIP: no numpy", file=sys.stderr)
-        return 4
-    wrong = []
-    for name, content in contents().items():
-        path = FOLDER / name
-        if not args.check:
-            path.write_bytes(content)
-        elif path.read_bytes() != content:
-            wrong.append(name)
-    for name in wrong:
-        print(f"{name}: differs from what would be written", file=sys.stderr)
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(rawfiles.main(__doc__, FOLDER, None if MISSING else contents))

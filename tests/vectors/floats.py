@@ -9,11 +9,12 @@ where there is none, it says that it is skipped.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from pathlib import Path
 from typing import Any
+
+import rawfiles
 
 try:
     import floats_ops
@@ -77,29 +78,5 @@ def contents() -> dict[str, Any]:
     return files
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--check", action="store_true", help="compare with the files that are there, write nothing")
-    args = parser.parse_args()
-    if MISSING:
-        print("SKIP: no numpy", file=sys.stderr)
-        return 4
-    wrong = []
-    for name, content in contents().items():
-        path = FOLDER / name
-        if not args.check:
-            FOLDER.mkdir(exist_ok=True)
-            path.write_bytes(content if isinstance(content, bytes) else content.tobytes())
-        elif isinstance(content, bytes):
-            if path.read_bytes() != content:
-                wrong.append(name)
-        # Sums and functions may differ in the last places from machine to machine.
-        elif not np.allclose(np.fromfile(path, "<f8"), content.ravel(), rtol=1e-12, atol=1e-13, equal_nan=True):
-            wrong.append(name)
-    for name in wrong:
-        print(f"{name}: differs from what would be written", file=sys.stderr)
-    return 1 if wrong else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(rawfiles.main(__doc__, FOLDER, None if MISSING else contents))

@@ -109,9 +109,6 @@ pub(crate) enum Rm {
     Gpr(Gpr),
     /// A vector in memory, or a part of one, as the instruction says.
     Mem(Mem),
-    /// An element in memory for all elements.
-    #[allow(dead_code)] // No operation on codes repeats an element in memory.
-    Repeat(Mem),
 }
 
 /// Which elements are written.

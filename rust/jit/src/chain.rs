@@ -15,6 +15,7 @@ use neural_core::int8::{panel_rows, ChainLayer, GROUP, PANEL};
 
 use crate::asm::forms::{self, Form};
 use crate::asm::{Asm, Bits, Gpr, Mask, Mem, Rm, Vec, Which};
+use crate::near::{Near, WEIGHTS};
 use crate::{EmitError, Exit, Facts, GemmI8, Isa, LAYERS};
 
 /// Where the pointers of the arguments are.
@@ -35,11 +36,9 @@ mod args {
 const X: Gpr = Gpr::Rsi;
 const Y: Gpr = Gpr::Rdx;
 const BUFFERS: [Gpr; 2] = [Gpr::Rcx, Gpr::R10];
-const WEIGHTS: Gpr = Gpr::R8;
-/// Near the weights that are read next, of a layer and of one that takes its codes as they come.
-const NEAR: [Gpr; 2] = [Gpr::R9, Gpr::R11];
 const NUMBER: Gpr = Gpr::Rax;
-/// Biases, multipliers and shifts of a layer of its own, which needs neither buffers nor the second of [`NEAR`].
+/// Biases, multipliers and shifts of a layer of its own, which needs neither buffers nor the second
+/// of the addresses that are near.
 const LISTS: [Gpr; 3] = [Gpr::Rcx, Gpr::R10, Gpr::R11];
 /// Every other lane.
 const LANES: Mask = Mask(1);
@@ -147,8 +146,8 @@ struct Emitter<'a, 'b> {
     free: u32,
     /// Groups of codes that stay in registers, in their order.
     elements: [Option<Vec>; HELD],
-    /// Where the addresses in [`NEAR`] are.
-    near: [Option<i32>; 2],
+    /// For a layer, and for one that takes its codes as they come.
+    near: Near,
     /// What facts the constants that layers have in common are for.
     common: Option<bool>,
     /// Buffers whose addresses are in registers.
@@ -292,7 +291,7 @@ impl<'a, 'b> Emitter<'a, 'b> {
                 _ => 0xe000,
             },
             elements: [None; HELD],
-            near: [None; 2],
+            near: Near::default(),
             common: None,
             loaded: [false; 2],
         }

@@ -11,6 +11,7 @@ use neural_core::int8::{panel_rows, PANEL};
 
 use crate::asm::forms;
 use crate::asm::{Asm, Bits, Gpr, Mask, Mem, Rm, Vec, Which};
+use crate::near::{Near, WEIGHTS};
 use crate::{EmitError, Exit, Isa};
 
 /// Where the pointers of the arguments are.
@@ -22,9 +23,6 @@ mod args {
 
 const X: Gpr = Gpr::Rsi;
 const Y: Gpr = Gpr::Rdx;
-const WEIGHTS: Gpr = Gpr::R8;
-/// Near the weights that are read next, in a panel and in the one behind it.
-const NEAR: [Gpr; 2] = [Gpr::R9, Gpr::R11];
 const NUMBER: Gpr = Gpr::Rax;
 const TAIL: Mask = Mask(2);
 
@@ -82,7 +80,8 @@ struct Emitter<'a, 'b> {
     asm: &'a mut Asm<'b>,
     /// Registers that hold nothing, a bit each.
     free: u32,
-    near: [Option<i32>; 2],
+    /// For a panel and for the one behind it.
+    near: Near,
     /// The elements that are masked.
     mask: Option<usize>,
 }
@@ -92,7 +91,7 @@ pub(crate) fn emit(asm: &mut Asm<'_>, layers: &[u8], isa: Isa, exit: Exit) {
     let mut emitter = Emitter {
         asm,
         free: POOL,
-        near: [None; 2],
+        near: Near::default(),
         mask: None,
     };
     let wide = matches!(isa, Isa::Avx512 | Isa::Avx512Vnni);
@@ -382,36 +381,11 @@ impl Emitter<'_, '_> {
         let at = layer.w.checked_add(at.checked_mul(WORD)?)?;
         let at = i32::try_from(at).ok()?;
         let unit = 64;
-        let reach = 128 * unit;
         if layer.by_row && layer.k % LANES != 0 {
             let (base, disp) = (WEIGHTS, at);
             return Some(Rm::Mem(Mem { base, disp }));
         }
-        let (base, place) = (*NEAR.get(which)?, self.near.get_mut(which)?);
-        let near = place.filter(|&near| {
-            let rel = at.wrapping_sub(near);
-            rel % unit == 0 && (-reach..reach).contains(&rel)
-        });
-        let near = match near {
-            Some(near) => near,
-            None => {
-                let near = at.checked_add(reach)?;
-                let disp = near;
-                self.asm.lea(
-                    base,
-                    Mem {
-                        base: WEIGHTS,
-                        disp,
-                    },
-                );
-                *place = Some(near);
-                near
-            }
-        };
-        Some(Rm::Mem(Mem {
-            base,
-            disp: at.wrapping_sub(near),
-        }))
+        self.near.reach(self.asm, at, unit, which)
     }
 }
 

@@ -413,6 +413,9 @@ fn vector(bytes: &mut Bytes<'_>, prefix: &Prefix) -> Option<What> {
     if !registers || !length || !masked || !zero || !mask {
         return None;
     }
+    if prefix.repeat {
+        return None;
+    }
     let base = if modrm >> 6 == 3 {
         match form.other {
             Other::Any | Other::Vector => {}
@@ -421,14 +424,10 @@ fn vector(bytes: &mut Bytes<'_>, prefix: &Prefix) -> Option<What> {
             }
             Other::Memory => return None,
         }
-        if prefix.repeat {
-            return None;
-        }
         None
     } else {
         let memory = matches!(form.other, Other::Any | Other::Memory | Other::Number);
-        let plain = prefix.x == 0 && (!prefix.repeat || form.repeats);
-        if !memory || !plain {
+        if !memory || prefix.x != 0 {
             return None;
         }
         bytes.skip(match modrm >> 6 {

@@ -29,6 +29,7 @@ mod check;
 mod cosine_f32;
 mod descriptor;
 mod gemm_f32;
+mod near;
 
 use self::asm::Asm;
 

@@ -53,8 +53,6 @@ pub(crate) struct Form {
     pub(crate) evex: Option<bool>,
     /// Bytes of an operand in memory, 0 for those of a vector.
     pub(crate) bytes: u8,
-    /// Whether an element in memory can stand for all elements of a vector.
-    pub(crate) repeats: bool,
     /// The lengths that there are: 1 for 128 bits, 2 for 256, 4 for 512.
     pub(crate) lengths: u8,
     /// Whether the destination is a mask.
@@ -73,7 +71,6 @@ const FORM: Form = Form {
     vex: Some(false),
     evex: Some(false),
     bytes: 0,
-    repeats: false,
     lengths: 7,
     to_mask: false,
 };
@@ -102,31 +99,31 @@ const ONE: Option<bool> = Some(true);
 
 forms! {
     // Integers.
-    VPXOR "vpxor": 1 1 0xef, repeats: true;
-    VPAND "vpand": 1 1 0xdb, repeats: true;
-    VPOR "vpor": 1 1 0xeb, repeats: true;
+    VPXOR "vpxor": 1 1 0xef;
+    VPAND "vpand": 1 1 0xdb;
+    VPOR "vpor": 1 1 0xeb;
     VPADDW "vpaddw": 1 1 0xfd;
-    VPADDD "vpaddd": 1 1 0xfe, repeats: true;
-    VPADDQ "vpaddq": 1 1 0xd4, evex: ONE, repeats: true;
+    VPADDD "vpaddd": 1 1 0xfe;
+    VPADDQ "vpaddq": 1 1 0xd4, evex: ONE;
     VPADDSW "vpaddsw": 1 1 0xed;
-    VPSUBD "vpsubd": 1 1 0xfa, repeats: true;
+    VPSUBD "vpsubd": 1 1 0xfa;
     VPSUBSB "vpsubsb": 1 1 0xe8;
-    VPMULDQ "vpmuldq": 2 1 0x28, evex: ONE, repeats: true;
+    VPMULDQ "vpmuldq": 2 1 0x28, evex: ONE;
     VPMADDWD "vpmaddwd": 1 1 0xf5;
     VPMADDUBSW "vpmaddubsw": 2 1 0x04;
-    VPDPBUSD "vpdpbusd": 2 1 0x50, vex: None, repeats: true;
+    VPDPBUSD "vpdpbusd": 2 1 0x50, vex: None;
     VPDPBUSD_VEX "vpdpbusd": 2 1 0x50, evex: None, lengths: 3;
     VPMINUB "vpminub": 1 1 0xda;
     VPMAXUB "vpmaxub": 1 1 0xde;
     VPMINSB "vpminsb": 2 1 0x38;
     VPMAXSB "vpmaxsb": 2 1 0x3c;
-    VPMINSD "vpminsd": 2 1 0x39, repeats: true;
-    VPMAXSD "vpmaxsd": 2 1 0x3d, repeats: true;
-    VPABSD "vpabsd": 2 1 0x1e, shape: Shape::Load, repeats: true;
+    VPMINSD "vpminsd": 2 1 0x39;
+    VPMAXSD "vpmaxsd": 2 1 0x3d;
+    VPABSD "vpabsd": 2 1 0x1e, shape: Shape::Load;
     VPSIGND "vpsignd": 2 1 0x0a, evex: None, lengths: 3;
-    VPSRLVD "vpsrlvd": 2 1 0x45, repeats: true;
-    VPSRAVD "vpsravd": 2 1 0x46, repeats: true;
-    VPSLLVD "vpsllvd": 2 1 0x47, repeats: true;
+    VPSRLVD "vpsrlvd": 2 1 0x45;
+    VPSRAVD "vpsravd": 2 1 0x46;
+    VPSLLVD "vpsllvd": 2 1 0x47;
     VPSRLVW "vpsrlvw": 2 1 0x10, vex: None, evex: ONE;
     VPSRLW "vpsrlw": 1 1 0x71, shape: Shape::Shift(2), other: Other::Vector, immediate: true;
     VPSRAW "vpsraw": 1 1 0x71, shape: Shape::Shift(4), other: Other::Vector, immediate: true;
@@ -135,25 +132,25 @@ forms! {
     VPSLLD "vpslld": 1 1 0x72, shape: Shape::Shift(6), other: Other::Vector, immediate: true;
     VPSRLQ "vpsrlq": 1 1 0x73, shape: Shape::Shift(2), other: Other::Vector, immediate: true, evex: ONE;
     VPSLLQ "vpsllq": 1 1 0x73, shape: Shape::Shift(6), other: Other::Vector, immediate: true, evex: ONE;
-    VPACKSSDW "vpackssdw": 1 1 0x6b, repeats: true;
+    VPACKSSDW "vpackssdw": 1 1 0x6b;
     VPACKUSWB "vpackuswb": 1 1 0x67;
     VPCMPEQD "vpcmpeqd": 1 1 0x76, evex: None, lengths: 3;
-    VPTERNLOGD "vpternlogd": 3 1 0x25, immediate: true, vex: None, repeats: true;
+    VPTERNLOGD "vpternlogd": 3 1 0x25, immediate: true, vex: None;
 
     // Orders.
-    VPSHUFD "vpshufd": 1 1 0x70, shape: Shape::Load, immediate: true, repeats: true;
+    VPSHUFD "vpshufd": 1 1 0x70, shape: Shape::Load, immediate: true;
     VPSHUFB "vpshufb": 2 1 0x00;
-    VPUNPCKLDQ "vpunpckldq": 1 1 0x62, repeats: true;
-    VPUNPCKHDQ "vpunpckhdq": 1 1 0x6a, repeats: true;
+    VPUNPCKLDQ "vpunpckldq": 1 1 0x62;
+    VPUNPCKHDQ "vpunpckhdq": 1 1 0x6a;
     VPMOVSDB "vpmovsdb": 2 2 0x21, shape: Shape::Store, other: Other::Vector, vex: None;
-    VPUNPCKLQDQ "vpunpcklqdq": 1 1 0x6c, evex: ONE, repeats: true;
-    VPUNPCKHQDQ "vpunpckhqdq": 1 1 0x6d, evex: ONE, repeats: true;
+    VPUNPCKLQDQ "vpunpcklqdq": 1 1 0x6c, evex: ONE;
+    VPUNPCKHQDQ "vpunpckhqdq": 1 1 0x6d, evex: ONE;
     VPBLENDD "vpblendd": 3 1 0x02, immediate: true, evex: None, lengths: 3;
     VPERMI2W "vpermi2w": 2 1 0x75, vex: None, evex: ONE;
-    VPERMD "vpermd": 2 1 0x36, repeats: true, lengths: 6;
-    VPERMQ "vpermq": 3 1 0x00, shape: Shape::Load, immediate: true, vex: ONE, evex: ONE, repeats: true, lengths: 6;
+    VPERMD "vpermd": 2 1 0x36, lengths: 6;
+    VPERMQ "vpermq": 3 1 0x00, shape: Shape::Load, immediate: true, vex: ONE, evex: ONE, lengths: 6;
     VPERM2I128 "vperm2i128": 3 1 0x46, immediate: true, evex: None, lengths: 2;
-    VSHUFI32X4 "vshufi32x4": 3 1 0x43, immediate: true, vex: None, repeats: true, lengths: 6;
+    VSHUFI32X4 "vshufi32x4": 3 1 0x43, immediate: true, vex: None, lengths: 6;
     VEXTRACTI128 "vextracti128": 3 1 0x39, shape: Shape::Store, immediate: true, evex: None, bytes: 16, lengths: 2;
     VEXTRACTI32X4 "vextracti32x4": 3 1 0x39, shape: Shape::Store, immediate: true, vex: None, bytes: 16, lengths: 6;
     VEXTRACTI64X4 "vextracti64x4": 3 1 0x3b, shape: Shape::Store, immediate: true, vex: None, evex: ONE, bytes: 32, lengths: 4;
@@ -194,16 +191,16 @@ forms! {
     VMOVSS "vmovss": 1 2 0x10, shape: Shape::Load, other: Other::Memory, bytes: 4, lengths: 1;
     VMOVSS_TO "vmovss": 1 2 0x11, shape: Shape::Store, other: Other::Memory, bytes: 4, lengths: 1;
     VBROADCASTSS "vbroadcastss": 2 1 0x18, shape: Shape::Load, bytes: 4;
-    VADDPS "vaddps": 1 0 0x58, repeats: true;
-    VMULPS "vmulps": 1 0 0x59, repeats: true;
-    VSUBPS "vsubps": 1 0 0x5c, repeats: true;
-    VMINPS "vminps": 1 0 0x5d, repeats: true;
-    VDIVPS "vdivps": 1 0 0x5e, repeats: true;
-    VMAXPS "vmaxps": 1 0 0x5f, repeats: true;
-    VSQRTPS "vsqrtps": 1 0 0x51, shape: Shape::Load, repeats: true;
-    VSHUFPS "vshufps": 1 0 0xc6, immediate: true, repeats: true;
-    VFMADD231PS "vfmadd231ps": 2 1 0xb8, repeats: true;
-    VFMADD213PS "vfmadd213ps": 2 1 0xa8, repeats: true;
+    VADDPS "vaddps": 1 0 0x58;
+    VMULPS "vmulps": 1 0 0x59;
+    VSUBPS "vsubps": 1 0 0x5c;
+    VMINPS "vminps": 1 0 0x5d;
+    VDIVPS "vdivps": 1 0 0x5e;
+    VMAXPS "vmaxps": 1 0 0x5f;
+    VSQRTPS "vsqrtps": 1 0 0x51, shape: Shape::Load;
+    VSHUFPS "vshufps": 1 0 0xc6, immediate: true;
+    VFMADD231PS "vfmadd231ps": 2 1 0xb8;
+    VFMADD213PS "vfmadd213ps": 2 1 0xa8;
 }
 
 /// No form.

@@ -179,13 +179,12 @@ impl Asm<'_> {
     }
 
     fn vector(&mut self, form: &Form, fits: bool, bits: Bits, parts: &Parts, immediate: &[u8]) {
-        let other = match (parts.rm, form.other) {
-            (Rm::Vec(_), Other::Any | Other::Vector) => true,
-            (Rm::Gpr(_), Other::Integer | Other::Number) => true,
-            (Rm::Mem(_), Other::Any | Other::Memory | Other::Number) => true,
-            (Rm::Repeat(_), _) => form.repeats,
-            _ => false,
-        };
+        let other = matches!(
+            (parts.rm, form.other),
+            (Rm::Vec(_), Other::Any | Other::Vector)
+                | (Rm::Gpr(_), Other::Integer | Other::Number)
+                | (Rm::Mem(_), Other::Any | Other::Memory | Other::Number)
+        );
         let length = form.lengths >> (bits as u8) & 1 != 0;
         let rm = match parts.rm {
             Rm::Vec(Vec(n)) => n,
@@ -195,10 +194,8 @@ impl Asm<'_> {
             self.fail(EmitError::Unsupported);
             return;
         }
-        let plain = bits != Bits::B512
-            && parts.which == Which::All
-            && !matches!(parts.rm, Rm::Repeat(_))
-            && parts.reg | parts.second | rm < 16;
+        let plain =
+            bits != Bits::B512 && parts.which == Which::All && parts.reg | parts.second | rm < 16;
         match (form.vex, form.evex) {
             (Some(w), _) if plain => self.vex(form, w, bits, parts),
             (_, Some(w)) if self.wide && parts.reg | parts.second | rm < 32 => {
@@ -235,7 +232,6 @@ impl Asm<'_> {
     fn evex(&mut self, form: &Form, w: bool, bits: Bits, parts: &Parts) {
         let (r, v, rm) = (parts.reg, parts.second, parts.rm_number());
         let not = |bit: u8, to: u8| (!bit & 1) << to;
-        let repeat = u8::from(matches!(parts.rm, Rm::Repeat(_)));
         let (mask, zero) = match parts.which {
             Which::All => (0, 0),
             Which::Merge(Mask(k)) => (k, 0),
@@ -249,13 +245,12 @@ impl Asm<'_> {
             not(r >> 3, 7) | not(rm >> 4, 6) | not(rm >> 3, 5) | not(r >> 4, 4) | form.map,
             u8::from(w) << 7 | (!v & 15) << 3 | 4 | form.prefix,
             // CAST: two bits.
-            zero << 7 | (bits as u8) << 5 | repeat << 4 | not(v >> 4, 3) | (mask & 7),
+            zero << 7 | (bits as u8) << 5 | not(v >> 4, 3) | (mask & 7),
             form.opcode,
         ]);
-        let unit = match (repeat, form.bytes) {
-            (1, _) => 4 << u8::from(w),
-            (_, 0) => bits.bytes() as i32,
-            (_, bytes) => i32::from(bytes),
+        let unit = match form.bytes {
+            0 => bits.bytes() as i32,
+            bytes => i32::from(bytes),
         };
         self.operand(r, parts.rm, unit);
     }
@@ -266,7 +261,7 @@ impl Asm<'_> {
         let Mem { base, disp } = match rm {
             Rm::Vec(Vec(n)) => return self.bytes(&[0xc0 | reg | (n & 7)]),
             Rm::Gpr(gpr) => return self.bytes(&[0xc0 | reg | (gpr.number() & 7)]),
-            Rm::Mem(mem) | Rm::Repeat(mem) => mem,
+            Rm::Mem(mem) => mem,
         };
         let low = reg | (base.number() & 7);
         let units = disp.checked_div(unit).unwrap_or(0);
@@ -288,7 +283,7 @@ impl Parts {
         match self.rm {
             Rm::Vec(Vec(n)) => n,
             Rm::Gpr(gpr) => gpr.number(),
-            Rm::Mem(mem) | Rm::Repeat(mem) => mem.base.number(),
+            Rm::Mem(mem) => mem.base.number(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 //! Sums of products.
 
-use super::{list, Dot, Emitter, Layer, Place, Sums, FLIP, GROUP, HELD, NEAR, PARTS, WEIGHTS};
+use super::{list, Dot, Emitter, Layer, Place, Sums, FLIP, GROUP, HELD, PARTS, WEIGHTS};
 use crate::asm::forms::{self, Form};
 use crate::asm::{Bits, Mem, Rm, Vec, Which};
 
@@ -449,33 +449,7 @@ impl Emitter<'_, '_> {
         if !self.wide() || !direct || layer.k < 4 * GROUP {
             return Some(Rm::Mem(far));
         }
-        let reach = unit.checked_mul(128)?;
-        let base = *NEAR.get(which)?;
-        let place = self.near.get_mut(which)?;
-        let near = place.filter(|&near| {
-            let rel = at.wrapping_sub(near);
-            rel % unit == 0 && (-reach..reach).contains(&rel)
-        });
-        let near = match near {
-            Some(near) => near,
-            None => {
-                let near = at.checked_add(reach)?;
-                let disp = near;
-                self.asm.lea(
-                    base,
-                    Mem {
-                        base: WEIGHTS,
-                        disp,
-                    },
-                );
-                *place = Some(near);
-                near
-            }
-        };
-        Some(Rm::Mem(Mem {
-            base,
-            disp: at.wrapping_sub(near),
-        }))
+        self.near.reach(self.asm, at, unit, which)
     }
 
     /// All bits.

@@ -98,7 +98,7 @@ fn compare(form: &Form, parts: &Parts, immediate: Option<u8>, instruction: &Inst
         Rm::Gpr(gpr) => {
             assert_eq!(instruction.op_register(rm).full_register(), integer(gpr));
         }
-        Rm::Mem(mem) | Rm::Repeat(mem) => {
+        Rm::Mem(mem) => {
             assert_eq!(instruction.op_kind(rm), OpKind::Memory);
             assert_eq!(instruction.memory_base(), integer(mem.base));
             assert_eq!(instruction.memory_index(), Register::None);
@@ -108,8 +108,7 @@ fn compare(form: &Form, parts: &Parts, immediate: Option<u8>, instruction: &Inst
             );
         }
     }
-    let repeats = matches!(parts.rm, Rm::Repeat(_));
-    assert_eq!(instruction.is_broadcast(), repeats, "{text}");
+    assert!(!instruction.is_broadcast(), "{text}");
     let (mask, zero) = match parts.which {
         Which::All => (Register::None, false),
         Which::Merge(Mask(k)) => (Register::K0 + u32::from(k), false),
@@ -233,20 +232,13 @@ fn every_displacement_is_read_as_it_was_written() {
                             if base == Gpr::Rdi {
                                 continue;
                             }
-                            for repeat in [false, true] {
-                                let mem = Mem { base, disp };
-                                let parts = Parts {
-                                    reg: if high { 29 } else { 13 },
-                                    second: second_of(form, if high { 18 } else { 2 }),
-                                    rm: if repeat {
-                                        Rm::Repeat(mem)
-                                    } else {
-                                        Rm::Mem(mem)
-                                    },
-                                    which: Which::All,
-                                };
-                                read += u32::from(try_one(form, wide, bits, &parts));
-                            }
+                            let parts = Parts {
+                                reg: if high { 29 } else { 13 },
+                                second: second_of(form, if high { 18 } else { 2 }),
+                                rm: Rm::Mem(Mem { base, disp }),
+                                which: Which::All,
+                            };
+                            read += u32::from(try_one(form, wide, bits, &parts));
                         }
                     }
                 }
