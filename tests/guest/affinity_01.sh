@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # kernel: both
+# numa: 2
 # cpus: 4
 #
 # allowed_cpus: predictions are made on allowed CPUs, wherever the caller sits;

@@ -1,7 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # kernel: stock
-# cpus: 1
 #
 # Two hundred times in and out with the module: no memory stays behind. On one
 # processor, since each time patches code, for which the others are stopped; and
@@ -14,6 +13,8 @@
 ktap_plan 4
 
 make_models
+online=/sys/devices/system/cpu/cpu1/online
+echo 0 >$online
 module=$(modinfo -n neural)
 parameters="neural_models=digits neural_force_isa=scalar"
 module_cycle "$module" neural_models=digits 5
@@ -22,3 +23,4 @@ remember
 t "200 times in and out" module_cycle "$module" "$parameters" 200
 unchanged "the module leaves nothing behind"
 t "nor a slab cache" sh -c "! grep -q neural /proc/slabinfo"
+echo 1 >$online

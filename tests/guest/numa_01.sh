@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # kernel: both
 # numa: 2
+# cpus: 4
 #
 # Weights and scratch memory lie where the placement says: asked of the kernel's
 # page structures, on two nodes, at load and when the placement changes.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # kernel: both
 # numa: 2
+# cpus: 4
 #
 # The module's own objects: they have slab caches of their own, lie on the node of
 # the placement, and are gone with the networks. And the device while the module
