@@ -9,6 +9,7 @@
 //! Slices may be longer than what is used; what lies behind is neither read nor written.
 
 mod memory;
+pub mod work;
 
 use crate::fixed::ELEMENT_BYTES;
 use crate::int8::{panel_rows, LANES, PANEL};
@@ -288,17 +289,24 @@ pub struct Binary<'a> {
     pub act: Act,
 }
 
-/// Mean over the rows of `x[rows, n]`.
+/// Mean over the rows of `x[rows, n]`, or a part of it: each column is summed up on its own, from the
+/// first row to the last one, and then divided; so parts of it give the same bits as the whole.
 #[derive(Debug)]
 pub struct Mean<'a> {
     /// Input.
     pub x: &'a [u8],
+    /// Bytes from a row to the next one.
+    pub row: usize,
     /// Output, `n` elements, overwritten.
     pub y: &'a mut [u8],
     /// Rows, at least one.
     pub rows: usize,
     /// Elements of a row.
     pub n: usize,
+    /// Whether `y` has the sums of the rows before these.
+    pub more: bool,
+    /// What the sums are divided by; 0 for nothing.
+    pub count: usize,
 }
 
 /// Softmax or its logarithm, over each row of `x[rows, n]`.
@@ -312,6 +320,43 @@ pub struct Softmax<'a> {
     pub n: usize,
     /// Whether the logarithm is wanted.
     pub log: bool,
+    /// What is done of one row, and what is known of it; `None`: all of all rows.
+    pub part: Option<(SoftmaxPart, &'a mut SoftmaxState)>,
+}
+
+/// What is done of a [`Softmax`] with a part of a row, one after the other. All parts of a row but the
+/// last have a multiple of [`LANES`] elements: so they give the bits of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoftmaxPart {
+    /// Finds the greatest element.
+    Top,
+    /// Writes the exponentials, and adds them up; with the logarithm the differences from the greatest.
+    Sum,
+    /// Divides `y` by the sum, in place; with the logarithm subtracts its logarithm.
+    Share,
+}
+
+/// What is known of a row of a [`Softmax`] that is done in parts: the greatest elements and the sums,
+/// in each lane.
+#[derive(Clone, Copy, Debug)]
+pub struct SoftmaxState([[u32; LANES]; 2]);
+
+impl SoftmaxState {
+    /// Nothing is known yet.
+    pub const fn new() -> Self {
+        SoftmaxState([[0xff80_0000; LANES], [0; LANES]])
+    }
+
+    /// The lanes, as bits.
+    pub fn lanes(&mut self) -> &mut [[u32; LANES]; 2] {
+        &mut self.0
+    }
+}
+
+impl Default for SoftmaxState {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Layer norm or root mean square norm of each row of `x[rows, n]`.
@@ -453,6 +498,10 @@ pub struct Pool<'a> {
     pub y: &'a mut [u8],
     /// Rows, columns and channels of the image.
     pub image: [usize; 3],
+    /// Channels that are computed, the first ones of `x` and of `y`.
+    pub channels: usize,
+    /// The first column of the result that is computed, the first one of `y`.
+    pub first: usize,
     /// Rows and columns of the result.
     pub out: [usize; 2],
     /// Rows and columns of the window.

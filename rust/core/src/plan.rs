@@ -45,6 +45,11 @@ use self::q16::DenseQ16;
 /// [`Kernels::tile_macs`] says otherwise.
 pub const TILE_MACS: u64 = 16384;
 
+/// The most work of vector code between opening and closing a section, in multiply-accumulates of codes:
+/// at 16 of them in a ns, 20 us. No piece of a plan is more, for what cannot be cut so far is refused
+/// when a model is loaded.
+pub const SECTION_WORK: u64 = 5 << 16;
+
 /// The most rows of a Q16.16 layer that are done between two calls of [`Kernels::pause`], for
 /// activations cost more than many multiply-accumulates.
 pub const TILE_ROWS: u32 = 1024;
@@ -307,6 +312,9 @@ pub struct DenseArgs<'a> {
 
 /// The arithmetic of the steps.
 ///
+/// Where an operation is given with its `work`, that is what vector code takes for it, in the unit of
+/// [`SECTION_WORK`]; a plan gives nothing that takes more than [`Kernels::tile_macs`].
+///
 /// [`Scalar`] specifies the results; every other implementation gives the same, bit by bit.
 pub trait Kernels {
     /// A dense layer, or some of its rows.
@@ -330,8 +338,8 @@ pub trait Kernels {
     }
 
     /// Dense layers of codes one after the other; `false` leaves them to [`Kernels::gemm_i8`].
-    fn chain_i8(&self, args: codes::Chain<'_>) -> bool {
-        let _ = args;
+    fn chain_i8(&self, args: codes::Chain<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
@@ -396,122 +404,122 @@ pub trait Kernels {
     }
 
     /// Matrix product of numbers: dense layers and convolutions. `false`: not here, not now.
-    fn gemm_f32(&self, args: numbers::Gemm<'_>) -> bool {
-        let _ = args;
+    fn gemm_f32(&self, args: numbers::Gemm<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Dense layers of numbers one after the other; `false` leaves them to [`Kernels::gemm_f32`].
-    fn chain_f32(&self, args: numbers::Chain<'_>) -> bool {
-        let _ = args;
+    fn chain_f32(&self, args: numbers::Chain<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Depthwise convolution of numbers. `false`: not here, not now.
-    fn depthwise_f32(&self, args: numbers::Depthwise<'_>) -> bool {
-        let _ = args;
+    fn depthwise_f32(&self, args: numbers::Depthwise<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Means or maxima over windows of numbers. `false`: not here, not now.
-    fn pool_f32(&self, args: numbers::Pool<'_>) -> bool {
-        let _ = args;
+    fn pool_f32(&self, args: numbers::Pool<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Sum, difference or product of numbers. `false`: not here, not now.
-    fn binary_f32(&self, args: numbers::Binary<'_>) -> bool {
-        let _ = args;
+    fn binary_f32(&self, args: numbers::Binary<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Softmax of numbers, or its logarithm. `false`: not here, not now.
-    fn softmax_f32(&self, args: numbers::Softmax<'_>) -> bool {
-        let _ = args;
+    fn softmax_f32(&self, args: numbers::Softmax<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Norm of rows of numbers. `false`: not here, not now.
-    fn norm_f32(&self, args: numbers::Norm<'_>) -> bool {
-        let _ = args;
+    fn norm_f32(&self, args: numbers::Norm<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Normalisation by running statistics. `false`: not here, not now.
-    fn normalise_f32(&self, args: numbers::Normalise<'_>) -> bool {
-        let _ = args;
+    fn normalise_f32(&self, args: numbers::Normalise<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Attention. `false`: not here, not now.
-    fn attention_f32(&self, args: numbers::Attention<'_>) -> bool {
-        let _ = args;
+    fn attention_f32(&self, args: numbers::Attention<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// The gates of a long short-term memory. `false`: not here, not now.
-    fn lstm_cell_f32(&self, args: numbers::LstmCell<'_>) -> bool {
-        let _ = args;
+    fn lstm_cell_f32(&self, args: numbers::LstmCell<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// The gates of a gated recurrent unit. `false`: not here, not now.
-    fn gru_cell_f32(&self, args: numbers::GruCell<'_>) -> bool {
-        let _ = args;
+    fn gru_cell_f32(&self, args: numbers::GruCell<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Cosine similarities. `false`: not here, not now.
-    fn cosine_f32(&self, args: numbers::Cosine<'_>) -> bool {
-        let _ = args;
+    fn cosine_f32(&self, args: numbers::Cosine<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// A function of each number. `false`: not here, not now.
-    fn map_f32(&self, args: numbers::Map<'_>) -> bool {
-        let _ = args;
+    fn map_f32(&self, args: numbers::Map<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Mean over rows of numbers. `false`: not here, not now.
-    fn mean_f32(&self, args: numbers::Mean<'_>) -> bool {
-        let _ = args;
+    fn mean_f32(&self, args: numbers::Mean<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Product of two matrices. `false`: not here, not now.
-    fn matmul_f32(&self, args: numbers::Matmul<'_>) -> bool {
-        let _ = args;
+    fn matmul_f32(&self, args: numbers::Matmul<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Weighted sum of vectors. `false`: not here, not now.
-    fn mix_f32(&self, args: numbers::Mix<'_>) -> bool {
-        let _ = args;
+    fn mix_f32(&self, args: numbers::Mix<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Usage of a memory. `false`: not here, not now.
-    fn usage_f32(&self, args: numbers::Usage<'_>) -> bool {
-        let _ = args;
+    fn usage_f32(&self, args: numbers::Usage<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Where a memory is free. `false`: not here, not now.
-    fn allocation_f32(&self, args: numbers::Allocation<'_>) -> bool {
-        let _ = args;
+    fn allocation_f32(&self, args: numbers::Allocation<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// Write to a memory. `false`: not here, not now.
-    fn write_f32(&self, args: numbers::Write<'_>) -> bool {
-        let _ = args;
+    fn write_f32(&self, args: numbers::Write<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
     /// In which order a memory was written. `false`: not here, not now.
-    fn link_f32(&self, args: numbers::Link<'_>) -> bool {
-        let _ = args;
+    fn link_f32(&self, args: numbers::Link<'_>, work: usize) -> bool {
+        let _ = (args, work);
         false
     }
 
@@ -594,6 +602,15 @@ impl<K: Kernels + ?Sized> Meter<'_, K> {
             }
             self.done = macs;
         }
+        Ok(())
+    }
+
+    /// Announces bytes that are copied.
+    fn copy(&mut self, bytes: usize) -> Result<(), Error> {
+        // CAST: widens.
+        let work = bytes as u64;
+        self.spend(work)?;
+        self.kernels.aside(work);
         Ok(())
     }
 

@@ -422,3 +422,56 @@ fn codes_have_none_of_them() {
     let error = check(&net.file()).expect_err("accepted").to_string();
     assert_eq!(error, "model: op 0: lut of f32 is not supported");
 }
+
+/// What cannot be cut into pieces that are short enough is refused, and one less is not.
+#[test]
+fn pieces_that_are_too_large() {
+    let row = |kind, n: u32| {
+        let list: &[u32] = &[n];
+        let lists: &[&[u32]] = if kind == OpKind::LayerNorm {
+            &[list, list]
+        } else {
+            &[list]
+        };
+        network(kind, &[&[1, n]], lists, &[ONE], &[1, n])
+    };
+    let pool = |kind, side: u32| {
+        let params = [0, 0, pair([1, 1]), pair([side, 100])];
+        network(kind, &[&[side, 100, 1]], &[], &params, &[1, 1, 1])
+    };
+    let cosine = |d: u32| network(OpKind::Cosine, &[&[d]], &[&[1, d]], &[ONE], &[1]);
+    let norm = "elements of a row of a norm: 40945, at most 40944 allowed";
+    let window = "pixels of a pool's window: 10300, at most 10224 allowed";
+    let cases = [
+        (
+            row(OpKind::LayerNorm, 40_944),
+            row(OpKind::LayerNorm, 40_945),
+            norm,
+        ),
+        (
+            row(OpKind::RmsNorm, 40_944),
+            row(OpKind::RmsNorm, 40_945),
+            norm,
+        ),
+        (
+            pool(OpKind::MaxPool2d, 102),
+            pool(OpKind::MaxPool2d, 103),
+            window,
+        ),
+        (
+            pool(OpKind::AveragePool2d, 102),
+            pool(OpKind::AveragePool2d, 103),
+            window,
+        ),
+        (
+            cosine(20_464),
+            cosine(20_465),
+            "elements of a row of cosine: 20465, at most 20464 allowed",
+        ),
+    ];
+    for (right, wrong, line) in cases {
+        assert_eq!(check(&right.file()), Ok(()));
+        let error = check(&wrong.file()).expect_err("accepted").to_string();
+        assert!(error.ends_with(line), "{error}");
+    }
+}

@@ -278,7 +278,7 @@ impl Kernels for Chains {
         unreachable!();
     }
 
-    fn chain_i8(&self, args: int8::Chain<'_>) -> bool {
+    fn chain_i8(&self, args: int8::Chain<'_>, _: usize) -> bool {
         self.calls.set(self.calls.get() + 1);
         assert!(args.temp.len() >= 2 * args.width);
         let (mut x, mut y) = args.temp.split_at_mut(args.width);
@@ -400,7 +400,7 @@ impl Kernels for Places {
         Scalar.flip_i8(args);
     }
 
-    fn chain_i8(&self, args: int8::Chain<'_>) -> bool {
+    fn chain_i8(&self, args: int8::Chain<'_>, _: usize) -> bool {
         self.within();
         self.note(Heard::Chain);
         args.y.fill(0);

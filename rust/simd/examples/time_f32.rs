@@ -198,6 +198,7 @@ fn softmax(set: &Set, rows: usize, n: usize) -> f64 {
             y: y.head_mut(rows * n),
             n,
             log: false,
+            part: None,
         });
         assert!(done, "refused");
     })

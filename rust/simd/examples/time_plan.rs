@@ -106,11 +106,11 @@ impl Timed {
 }
 
 macro_rules! timed {
-    ($($method:ident($args:ty) $(-> $result:ty)?;)*) => {
+    ($($method:ident($args:ty $(, $work:ident)?) $(-> $result:ty)?;)*) => {
         $(
-            fn $method(&self, args: $args) $(-> $result)? {
+            fn $method(&self, args: $args $(, $work: usize)?) $(-> $result)? {
                 let name = || stringify!($method).to_string();
-                self.note(name, || self.inner.$method(args))
+                self.note(name, || self.inner.$method(args $(, $work)?))
             }
         )*
     };
@@ -140,7 +140,7 @@ impl Kernels for Timed {
 
     timed! {
         dense_q16(DenseArgs<'_>);
-        chain_i8(Chain<'_>) -> bool;
+        chain_i8(Chain<'_>, work) -> bool;
         average_pool_i8(Pool<'_>);
         max_pool_i8(Pool<'_>);
         add_i8(Add<'_>);
@@ -148,10 +148,11 @@ impl Kernels for Timed {
         mean_i8(Mean<'_>);
         softmax_i8(Softmax<'_>);
         lstm_i8(LstmStep<'_>);
-        gemm_f32(float::Gemm<'_>) -> bool;
-        depthwise_f32(float::Depthwise<'_>) -> bool;
-        pool_f32(float::Pool<'_>) -> bool;
-        softmax_f32(float::Softmax<'_>) -> bool;
+        chain_f32(float::Chain<'_>, work) -> bool;
+        gemm_f32(float::Gemm<'_>, work) -> bool;
+        depthwise_f32(float::Depthwise<'_>, work) -> bool;
+        pool_f32(float::Pool<'_>, work) -> bool;
+        softmax_f32(float::Softmax<'_>, work) -> bool;
     }
 
     fn tile_macs(&self) -> u64 {

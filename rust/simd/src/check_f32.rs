@@ -585,7 +585,15 @@ fn softmax(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
     let x = case.place(x, rows * n, 6);
     let y = case.place(y, rows * n, 0);
     let log = case.random.below(2) == 1;
-    let done = case.run(&mut |set| set.softmax_f32(&mut float::Softmax { x, y, n, log }));
+    let done = case.run(&mut |set| {
+        set.softmax_f32(&mut float::Softmax {
+            x,
+            y,
+            n,
+            log,
+            part: None,
+        })
+    });
     case.condensed(done, y)
 }
 
@@ -619,7 +627,17 @@ fn mean(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
     };
     let x = case.place(x, rows * n, 3);
     let y = case.place(y, n, 0);
-    let done = case.run(&mut |set| set.mean_f32(&mut float::Mean { x, y, rows, n }));
+    let done = case.run(&mut |set| {
+        set.mean_f32(&mut float::Mean {
+            x,
+            row: n * WORD,
+            y,
+            rows,
+            n,
+            more: false,
+            count: rows,
+        })
+    });
     case.exact(done, y, |i| {
         let sum = (0..rows).map(|r| at(x, r * n + i)).sum();
         Some(scaled(sum, -(log as i32)))
@@ -695,6 +713,7 @@ fn matmul(case: &mut Case<'_>, [x, b, y, ..]: Memory<'_>) -> Option<bool> {
             k,
             scale,
             transposed,
+            more: false,
         })
     });
     case.exact(done, y, |i| {
@@ -828,6 +847,8 @@ fn pool(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
             x,
             y,
             image: [height, width, channels],
+            channels,
+            first: 0,
             out,
             window,
             stride,
@@ -882,6 +903,7 @@ fn usage(case: &mut Case<'_>, [u, w, read, free, before]: Memory<'_>) -> Option<
             u,
             w,
             read,
+            read_row: n * WORD,
             free,
             heads,
             n,
@@ -907,7 +929,8 @@ fn allocation(case: &mut Case<'_>, [u, y, ..]: Memory<'_>) -> Option<bool> {
         }
     }
     let y = case.place(y, n, 0);
-    let done = case.run(&mut |set| set.allocation_f32(&mut float::Allocation { u, y, n }));
+    let done =
+        case.run(&mut |set| set.allocation_f32(&mut float::Allocation { u, first: 0, y, n }));
     let first = (0..n).find(|&i| at(u, i) == 0);
     case.exact(done, y, |i| Some(whole(i64::from(first == Some(i)))))
 }
@@ -949,7 +972,16 @@ fn link(case: &mut Case<'_>, [l, p, w, before, last]: Memory<'_>) -> Option<bool
     let (before, last) = (&mut before[..l.len()], &mut last[..p.len()]);
     before.copy_from_slice(l);
     last.copy_from_slice(p);
-    let done = case.run(&mut |set| set.link_f32(&mut float::Link { l, p, w, n }));
+    let done = case.run(&mut |set| {
+        set.link_f32(&mut float::Link {
+            l,
+            first: 0,
+            rows: n,
+            p,
+            w,
+            n,
+        })
+    });
     let links = case.exact(done, l, |cell| {
         let (i, j) = (cell / n, cell % n);
         let new = (1 - at(w, i) - at(w, j)) * at(before, cell) + at(w, i) * at(last, j);

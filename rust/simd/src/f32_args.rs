@@ -235,6 +235,22 @@ pub struct SoftmaxF32 {
     pub n: usize,
     /// 1 for the logarithm.
     pub log: u32,
+    /// What is done of it, see [`part`].
+    pub part: u32,
+    /// For parts of one row: the greatest element and the sum in each of 16 lanes.
+    pub state: *mut u8,
+}
+
+/// Parts of a softmax.
+pub mod part {
+    /// All of it.
+    pub const ALL: u32 = 0;
+    /// Finds the greatest element.
+    pub const TOP: u32 = 1;
+    /// Writes exponentials, or differences for the logarithm, and adds the exponentials up.
+    pub const SUM: u32 = 2;
+    /// Divides by the sum, or subtracts its logarithm.
+    pub const SHARE: u32 = 3;
 }
 
 /// Layer norm `(x - mean) / sqrt(variance + eps) * gamma + beta`, or RMS norm
@@ -260,18 +276,24 @@ pub struct NormF32 {
     pub rms: u32,
 }
 
-/// `y[i] = mean over r: x[r][i]`.
+/// `y[i] = mean over r: x[r][i]`, or a part of it: summed up from the first row to the last one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct MeanF32 {
     /// Input.
     pub x: *const u8,
+    /// Bytes between rows.
+    pub x_row: usize,
     /// Output.
     pub y: *mut u8,
     /// Rows, at least one.
     pub rows: usize,
     /// Elements of a row.
     pub n: usize,
+    /// What the sums are divided by; 0 for nothing.
+    pub count: usize,
+    /// 1 if sums begin with what is in `y`.
+    pub more: u32,
 }
 
 /// One step of an LSTM cell, from the sums of its four gates.
@@ -354,6 +376,8 @@ pub struct MatmulF32 {
     pub scale: u32,
     /// 1 if `b` is transposed.
     pub transposed: u32,
+    /// 1 if sums begin with what is in `y`; not if `b` is transposed.
+    pub more: u32,
 }
 
 /// `y[c][r] = x[r][c]`.
@@ -465,8 +489,12 @@ pub struct PoolF32 {
     pub height: usize,
     /// Columns of the image.
     pub width: usize,
-    /// Channels.
+    /// Channels that are computed.
     pub channels: usize,
+    /// Elements from a pixel to the next one.
+    pub pixel: usize,
+    /// The first column of the result.
+    pub first: usize,
     /// Rows of the result.
     pub out_height: usize,
     /// Columns of the result.
@@ -504,8 +532,10 @@ pub struct UsageF32 {
     pub u: *mut u8,
     /// Write weighting of the step before.
     pub w: *const u8,
-    /// Read weightings of the step before, rows without gaps.
+    /// Read weightings of the step before.
     pub read: *const u8,
+    /// Bytes between them.
+    pub read_row: usize,
     /// Free gates, one a read head.
     pub free: *const u8,
     /// Read heads.
@@ -521,8 +551,12 @@ pub struct UsageF32 {
 pub struct AllocationF32 {
     /// Usage.
     pub u: *const u8,
-    /// Output.
+    /// Output, of the rows from `first` on.
     pub y: *mut u8,
+    /// The first row that is computed.
+    pub first: usize,
+    /// How many are computed.
+    pub rows: usize,
     /// Rows of the memory.
     pub n: usize,
 }
@@ -552,9 +586,13 @@ pub struct WriteF32 {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct LinkF32 {
-    /// Links, `n` rows without gaps, changed.
+    /// Some rows of the links, without gaps, changed.
     pub l: *mut u8,
-    /// Precedence weighting, replaced.
+    /// The first of them.
+    pub first: usize,
+    /// How many; with the last row of all the precedence weighting is replaced.
+    pub rows: usize,
+    /// Precedence weighting.
     pub p: *mut u8,
     /// Write weighting.
     pub w: *const u8,

@@ -14,7 +14,7 @@ use neural_core::int8::{
     self as codes, Add, Chain, Depthwise, Flip, GateWeights, Gemm, Gemm16, LstmCell, LstmStep,
     Mean, Mul, Pool, Softmax, GROUP, LANES, PANEL,
 };
-use neural_core::plan::{DenseArgs, Kernels, Scalar, TILE_MACS};
+use neural_core::plan::{DenseArgs, Kernels, Scalar, SECTION_WORK, TILE_MACS};
 use neural_core::trees::{self, Forest};
 
 use crate::Set;
@@ -22,11 +22,6 @@ use crate::Set;
 /// Elements, or multiply-accumulates, of a layer from which vector code is used
 /// (`NEURAL_SIMD_THRESHOLD`).
 pub const THRESHOLD: usize = 64;
-
-/// The most work between opening and closing a section, in multiply-accumulates of vector code: at 16
-/// of them in a ns, 20 us. One panel of a layer is never cut; it is more work than that if the layer
-/// has more than 5000 inputs.
-pub const SECTION_WORK: u64 = 5 << 16;
 
 /// Work of scalar code for which a section is not kept open: 1 us.
 const ASIDE_WORK: u64 = 1 << 14;
@@ -65,11 +60,6 @@ const SCALAR_NODE: u64 = 64;
 const SCALAR_CELL: u64 = 640;
 const SCALAR_FLIP: u64 = 1;
 
-/// What a multiply-accumulate of numbers counts for, and an element of a function, of a norm or of a
-/// softmax: weights of numbers are four times as many bytes.
-const NUMBER_WORK: usize = 2;
-const FUNCTION_WORK: usize = 32;
-
 /// Bytes of a number.
 const NUMBER: usize = 4;
 
@@ -87,6 +77,12 @@ pub trait Section {
     /// Something is about to be done without vector registers.
     #[inline]
     fn aside(&self) {}
+
+    /// So much work is done next, in the section that is open then.
+    #[inline]
+    fn spend(&self, work: u64) {
+        let _ = work;
+    }
 
     /// The work at this place of the plan begins, as [`Kernels::begin`] says.
     #[inline]
@@ -176,6 +172,7 @@ impl<S: Section> Simd<S> {
         } else {
             self.work.set(sum);
         }
+        self.section.spend(work);
     }
 
     /// Does `elements`, which cost `work`, by vector code. `false` if it did not.
@@ -195,13 +192,13 @@ impl<S: Section> Simd<S> {
         true
     }
 
-    /// Does `count` things of numbers, each of which costs so much, for which there is nothing but vector
-    /// code. `false` if it did not.
+    /// Does what costs `work` and for which there is nothing but vector code. `false` if it did not: a
+    /// plan has no such piece that is too much for a section.
     #[inline]
-    fn numbers(&self, counts: &[usize], each: usize, run: impl FnOnce(&Set) -> bool) -> bool {
-        let work = counts.iter().fold(each, |work, &n| work.saturating_mul(n));
+    fn numbers(&self, work: usize, run: impl FnOnce(&Set) -> bool) -> bool {
         // CAST: widens.
-        self.vector(THRESHOLD, work as u64, run)
+        let work = work as u64;
+        work <= SECTION_WORK && self.vector(THRESHOLD, work, run)
     }
 
     /// Announces scalar code, for so many elements that each cost so much.
@@ -235,7 +232,8 @@ impl<S: Section> Simd<S> {
     fn products(&self, mut layer: Gemm<'_>, row: usize, work: u64) {
         let results = layer.m.saturating_mul(layer.outer).saturating_mul(layer.n);
         let macs = results.saturating_mul(row);
-        if !self.vector(macs, work, |set| set.gemm_i8(&mut layer)) {
+        let fits = work <= SECTION_WORK;
+        if !fits || !self.vector(macs, work, |set| set.gemm_i8(&mut layer)) {
             let each = SCALAR_MAC
                 .saturating_mul(row as u64)
                 .saturating_add(SCALAR_RESULT);
@@ -282,7 +280,8 @@ impl<S: Section> Simd<S> {
         let positions = layer.m.saturating_mul(layer.outer);
         let results = positions.saturating_mul(layer.channels);
         let macs = results.saturating_mul(taps);
-        if !self.vector(macs, work, |set| set.depthwise_i8(&mut layer)) {
+        let fits = work <= SECTION_WORK;
+        if !fits || !self.vector(macs, work, |set| set.depthwise_i8(&mut layer)) {
             let each = SCALAR_MAC
                 .saturating_mul(taps as u64)
                 .saturating_add(SCALAR_RESULT);
@@ -395,12 +394,12 @@ impl<S: Section> Kernels for Simd<S> {
         }
     }
 
-    fn chain_i8(&self, mut chain: Chain<'_>) -> bool {
-        // A panel has as many bytes as it has multiply-accumulates, padding included.
-        let bytes = chain.weights.len();
+    fn chain_i8(&self, mut chain: Chain<'_>, work: usize) -> bool {
         // CAST: widens.
-        let work = (bytes as u64).min(SECTION_WORK);
-        self.vector(bytes, work, |set| {
+        let fits = work as u64 <= SECTION_WORK;
+        // A panel has as many bytes as it has multiply-accumulates, padding included.
+        let macs = chain.weights.len();
+        fits && self.vector(macs, work as u64, |set| {
             self.section.chain_i8(&mut chain) || set.chain_i8(&mut chain)
         })
     }
@@ -555,124 +554,84 @@ impl<S: Section> Kernels for Simd<S> {
         trees::sums(args);
     }
 
-    fn gemm_f32(&self, mut layer: numbers::Gemm<'_>) -> bool {
-        let rows = match layer.by_row {
-            true => layer.n,
-            false => layer.n.div_ceil(LANES).saturating_mul(LANES),
-        };
-        let row = (layer.offsets.len() / 4).saturating_mul(layer.k);
-        let counts = [layer.outer, layer.m, rows, row.saturating_add(RESULT_WORK)];
-        self.numbers(&counts, NUMBER_WORK, |set| set.gemm_f32(&mut layer))
+    fn gemm_f32(&self, mut layer: numbers::Gemm<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.gemm_f32(&mut layer))
     }
 
-    fn chain_f32(&self, mut chain: numbers::Chain<'_>) -> bool {
-        // CAST: widens.
-        let work = (chain.weights.len() / NUMBER).saturating_mul(NUMBER_WORK) as u64;
-        self.vector(THRESHOLD, work.min(SECTION_WORK), |set| {
-            set.chain_f32(&mut chain)
-        })
+    fn chain_f32(&self, mut chain: numbers::Chain<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.chain_f32(&mut chain))
     }
 
-    fn depthwise_f32(&self, mut layer: numbers::Depthwise<'_>) -> bool {
-        let taps = (layer.offsets.len() / 4).saturating_add(RESULT_WORK);
-        let counts = [layer.outer, layer.m, layer.channels, taps];
-        self.numbers(&counts, NUMBER_WORK, |set| set.depthwise_f32(&mut layer))
+    fn depthwise_f32(&self, mut layer: numbers::Depthwise<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.depthwise_f32(&mut layer))
     }
 
-    fn pool_f32(&self, mut layer: numbers::Pool<'_>) -> bool {
-        let ([_, _, channels], [height, width]) = (layer.image, layer.window);
-        let counts = [layer.y.len() / NUMBER, height, width];
-        let least = if channels < LANES { LANES } else { 1 };
-        let each = NUMBER_WORK.saturating_mul(least);
-        self.numbers(&counts, each, |set| set.pool_f32(&mut layer))
+    fn pool_f32(&self, mut layer: numbers::Pool<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.pool_f32(&mut layer))
     }
 
-    fn binary_f32(&self, mut layer: numbers::Binary<'_>) -> bool {
-        // A row of `b` is a vector at least.
-        let least = if layer.b.len() < 64 { LANES } else { 1 };
-        let counts = [layer.y.len() / NUMBER, least];
-        let each = match layer.act.function {
-            numbers::Function::None => NUMBER_WORK,
-            _ => FUNCTION_WORK,
-        };
-        self.numbers(&counts, each, |set| set.binary_f32(&mut layer))
+    fn binary_f32(&self, mut layer: numbers::Binary<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.binary_f32(&mut layer))
     }
 
-    fn map_f32(&self, mut layer: numbers::Map<'_>) -> bool {
-        let counts = [layer.y.len() / NUMBER];
-        self.numbers(&counts, FUNCTION_WORK, |set| set.map_f32(&mut layer))
+    fn map_f32(&self, mut layer: numbers::Map<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.map_f32(&mut layer))
     }
 
-    fn softmax_f32(&self, mut layer: numbers::Softmax<'_>) -> bool {
-        let counts = [layer.y.len() / NUMBER];
-        self.numbers(&counts, FUNCTION_WORK, |set| set.softmax_f32(&mut layer))
+    fn softmax_f32(&self, mut layer: numbers::Softmax<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.softmax_f32(&mut layer))
     }
 
-    fn norm_f32(&self, mut layer: numbers::Norm<'_>) -> bool {
-        let counts = [layer.y.len() / NUMBER];
-        self.numbers(&counts, FUNCTION_WORK, |set| set.norm_f32(&mut layer))
+    fn norm_f32(&self, mut layer: numbers::Norm<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.norm_f32(&mut layer))
     }
 
-    fn matmul_f32(&self, mut layer: numbers::Matmul<'_>) -> bool {
-        let counts = [layer.m, layer.n, layer.k.saturating_add(RESULT_WORK)];
-        self.numbers(&counts, NUMBER_WORK, |set| set.matmul_f32(&mut layer))
+    fn matmul_f32(&self, mut layer: numbers::Matmul<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.matmul_f32(&mut layer))
     }
 
-    fn mix_f32(&self, mut layer: numbers::Mix<'_>) -> bool {
-        let counts = [layer.n, 3];
-        self.numbers(&counts, NUMBER_WORK, |set| set.mix_f32(&mut layer))
+    fn mix_f32(&self, mut layer: numbers::Mix<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.mix_f32(&mut layer))
     }
 
-    fn usage_f32(&self, mut layer: numbers::Usage<'_>) -> bool {
-        let counts = [layer.n, layer.heads.saturating_add(1)];
-        self.numbers(&counts, NUMBER_WORK, |set| set.usage_f32(&mut layer))
+    fn usage_f32(&self, mut layer: numbers::Usage<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.usage_f32(&mut layer))
     }
 
-    fn allocation_f32(&self, mut layer: numbers::Allocation<'_>) -> bool {
-        // Comparisons, and the products of what is less.
-        let counts = [layer.n, layer.n, 4];
-        self.numbers(&counts, NUMBER_WORK, |set| set.allocation_f32(&mut layer))
+    fn allocation_f32(&self, mut layer: numbers::Allocation<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.allocation_f32(&mut layer))
     }
 
-    fn write_f32(&self, mut layer: numbers::Write<'_>) -> bool {
-        let counts = [layer.rows, layer.n, 2];
-        self.numbers(&counts, NUMBER_WORK, |set| set.write_f32(&mut layer))
+    fn write_f32(&self, mut layer: numbers::Write<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.write_f32(&mut layer))
     }
 
-    fn link_f32(&self, mut layer: numbers::Link<'_>) -> bool {
-        let counts = [layer.n, layer.n, 2];
-        self.numbers(&counts, NUMBER_WORK, |set| set.link_f32(&mut layer))
+    fn link_f32(&self, mut layer: numbers::Link<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.link_f32(&mut layer))
     }
 
-    fn mean_f32(&self, mut layer: numbers::Mean<'_>) -> bool {
-        let counts = [layer.rows, layer.n];
-        self.numbers(&counts, NUMBER_WORK, |set| set.mean_f32(&mut layer))
+    fn mean_f32(&self, mut layer: numbers::Mean<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.mean_f32(&mut layer))
     }
 
-    fn normalise_f32(&self, mut layer: numbers::Normalise<'_>) -> bool {
-        let counts = [layer.y.len() / NUMBER];
-        self.numbers(&counts, FUNCTION_WORK, |set| set.normalise_f32(&mut layer))
+    fn normalise_f32(&self, mut layer: numbers::Normalise<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.normalise_f32(&mut layer))
     }
 
-    fn attention_f32(&self, mut layer: numbers::Attention<'_>) -> bool {
-        let key = layer.d.saturating_mul(2).saturating_add(RESULT_WORK);
-        let counts = [layer.heads, layer.t, layer.s, key];
-        self.numbers(&counts, NUMBER_WORK, |set| set.attention_f32(&mut layer))
+    fn attention_f32(&self, mut layer: numbers::Attention<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.attention_f32(&mut layer))
     }
 
-    fn lstm_cell_f32(&self, mut layer: numbers::LstmCell<'_>) -> bool {
-        let counts = [layer.gates.len() / NUMBER];
-        self.numbers(&counts, FUNCTION_WORK, |set| set.lstm_f32(&mut layer))
+    fn lstm_cell_f32(&self, mut layer: numbers::LstmCell<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.lstm_f32(&mut layer))
     }
 
-    fn gru_cell_f32(&self, mut layer: numbers::GruCell<'_>) -> bool {
-        let counts = [layer.x.len() / NUMBER];
-        self.numbers(&counts, FUNCTION_WORK, |set| set.gru_f32(&mut layer))
+    fn gru_cell_f32(&self, mut layer: numbers::GruCell<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.gru_f32(&mut layer))
     }
 
-    fn cosine_f32(&self, mut layer: numbers::Cosine<'_>) -> bool {
-        let counts = [layer.rows.len() / NUMBER, 2];
-        self.numbers(&counts, NUMBER_WORK, |set| set.cosine_f32(&mut layer))
+    fn cosine_f32(&self, mut layer: numbers::Cosine<'_>, work: usize) -> bool {
+        self.numbers(work, |set| set.cosine_f32(&mut layer))
     }
 
     fn aside(&self, work: u64) {

@@ -34,7 +34,8 @@ mod leaf;
 #[cfg(test)]
 mod tests;
 
-pub use self::kernels::{NoSection, Section, Simd, SECTION_WORK, THRESHOLD};
+pub use self::kernels::{NoSection, Section, Simd, THRESHOLD};
+pub use neural_core::plan::SECTION_WORK;
 
 /// What vector code is written for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -117,7 +117,7 @@ impl Kernels for Chains {
         Scalar.dense_q16(args);
     }
 
-    fn chain_i8(&self, mut args: int8::Chain<'_>) -> bool {
+    fn chain_i8(&self, mut args: int8::Chain<'_>, _: usize) -> bool {
         let done = self.set.chain_i8(&mut args);
         self.done.set(self.done.get() + u32::from(done));
         done

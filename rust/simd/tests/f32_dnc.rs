@@ -23,6 +23,7 @@ fn usage_of_all_sizes() {
                 u: y.bytes_mut(),
                 w: Buf::new(&w, place).bytes(),
                 read: Buf::new(&read, place).bytes(),
+                read_row: 4 * n,
                 free: Buf::new(&free, place).bytes(),
                 heads,
                 n,
@@ -51,6 +52,7 @@ fn allocation_follows_the_free_list() {
             let mut y = Buf::new(&u, n % 4);
             assert!(set.allocation_f32(&mut Allocation {
                 u: Buf::new(&u, n % 4).bytes(),
+                first: 0,
                 y: y.bytes_mut(),
                 n,
             }));
@@ -124,6 +126,8 @@ fn temporal_links() {
             let (mut links, mut precedence) = (Buf::new(&l, n % 4), Buf::new(&p, n % 4));
             assert!(set.link_f32(&mut Link {
                 l: links.bytes_mut(),
+                first: 0,
+                rows: n,
                 p: precedence.bytes_mut(),
                 w: Buf::new(&w, n % 4).bytes(),
                 n,

@@ -37,6 +37,7 @@ fn product(set: &Set, random: &mut Random, (m, n, k): (usize, usize, usize), tra
         k,
         scale: 0.5f32.to_bits(),
         transposed,
+        more: false,
     }));
     let mut y = y.get();
     for i in 0..m {

@@ -141,6 +141,7 @@ fn softmax_of_all_lengths() {
                     y: y.bytes_mut(),
                     n,
                     log,
+                    part: None,
                 }));
                 let y = y.get();
                 for (x, y) in x.chunks(n).zip(y.chunks(n)) {
@@ -186,6 +187,7 @@ fn softmax_of_no_numbers() {
                 y: y.bytes_mut(),
                 n: 3,
                 log: false,
+                part: None,
             }));
             let y = y.get();
             if nan {
@@ -200,6 +202,7 @@ fn softmax_of_no_numbers() {
             y: &mut y,
             n: 0,
             log: false,
+            part: None,
         };
         assert!(!set.softmax_f32(&mut none), "softmax of nothing");
     }
@@ -263,9 +266,12 @@ fn mean_over_rows() {
             let mut y = Buf::new(&vec![0.0; n], place);
             assert!(set.mean_f32(&mut Mean {
                 x: Buf::new(&x, place).bytes(),
+                row: 4 * n,
                 y: y.bytes_mut(),
                 rows,
                 n,
+                more: false,
+                count: rows,
             }));
             for (i, y) in y.get().into_iter().enumerate() {
                 let column = (0..rows).map(|r| f64::from(x[r * n + i]));

@@ -20,7 +20,8 @@ pub struct RowsMut<'a> {
     pub row: usize,
 }
 
-/// Product of two matrices, times a scale: `y[m, n] = scale x[m, k] b[k, n]`.
+/// Product of two matrices, times a scale: `y[m, n] = scale x[m, k] b[k, n]`. Unless `b` is transposed,
+/// each sum is computed in the order of `k`; so parts of it give the same bits as the whole.
 #[derive(Debug)]
 pub struct Matmul<'a> {
     /// First operand.
@@ -39,6 +40,8 @@ pub struct Matmul<'a> {
     pub scale: u32,
     /// Whether the rows of `b` are the columns of the output.
     pub transposed: bool,
+    /// Whether sums begin with what is in `y`; not if `b` is transposed.
+    pub more: bool,
 }
 
 /// Weighted sum of three vectors: `y = f[0] x[0] + f[1] x[1] + f[2] x[2]`.
@@ -63,11 +66,13 @@ pub struct Usage<'a> {
     pub w: &'a [u8],
     /// Read weightings of the step before.
     pub read: &'a [u8],
+    /// Bytes from one of them to the next one.
+    pub read_row: usize,
     /// Free gates, one a read head.
     pub free: &'a [u8],
     /// Read heads.
     pub heads: usize,
-    /// Rows of the memory.
+    /// Rows of the memory, or some of them.
     pub n: usize,
 }
 
@@ -77,7 +82,9 @@ pub struct Usage<'a> {
 pub struct Allocation<'a> {
     /// Usage.
     pub u: &'a [u8],
-    /// Output.
+    /// The first row that is computed.
+    pub first: usize,
+    /// Output: the weights of some rows.
     pub y: &'a mut [u8],
     /// Rows of the memory.
     pub n: usize,
@@ -104,9 +111,13 @@ pub struct Write<'a> {
 /// `p[i] = (1 - sum over j: w[j]) p[i] + w[i]`.
 #[derive(Debug)]
 pub struct Link<'a> {
-    /// Links, `n` rows of `n`, changed.
+    /// Some rows of the links, of `n` elements each, changed.
     pub l: &'a mut [u8],
-    /// Precedence weighting, replaced.
+    /// The first of them, and how many; the precedence weighting is replaced with the last row.
+    pub first: usize,
+    /// How many.
+    pub rows: usize,
+    /// Precedence weighting.
     pub p: &'a mut [u8],
     /// Write weighting.
     pub w: &'a [u8],

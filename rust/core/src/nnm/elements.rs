@@ -4,7 +4,9 @@
 //! products of two tensors, means, softmax, tables.
 
 use crate::error::Fault;
+use crate::float::work;
 
+use super::floats::most;
 use super::kind::OpKind;
 use super::ops::{
     dim, elements, last_dim, multiplier, rank, rank_of, same_shape, shape, signed, Operands,
@@ -41,6 +43,11 @@ impl Operands<'_, '_> {
             "pixels of the window",
             u64::from(rows).saturating_mul(u64::from(columns)),
         )?;
+        if x.dtype == DType::F32 {
+            let [height, width, _] = window.image;
+            let inside = height.min(rows).saturating_mul(width.min(columns));
+            most("pixels of a pool's window", inside, work::POOL_PIXELS)?;
+        }
         shape("output", &y, &[out_h, out_w, c])
     }
 

@@ -4,7 +4,7 @@
 //! are floating-point numbers are checked without computing with any.
 
 use crate::error::Fault;
-use crate::float::Function;
+use crate::float::{work, Function};
 
 use super::ops::{dim, dtype, last_dim, rank, same_shape, shape, signed, Operands};
 use super::record::{DType, Op, Tensor};
@@ -16,6 +16,15 @@ fn positive(bits: i32) -> Result<(), Fault> {
     match bits >> 23 {
         1..=254 => Ok(()),
         _ => Err(Fault::Scale { bits }),
+    }
+}
+
+/// Checks that a layer can be cut into pieces that are no more than a section may have.
+pub(super) fn most(field: &'static str, have: u32, max: u64) -> Result<(), Fault> {
+    let have = u64::from(have);
+    match have > max {
+        true => Err(Fault::Limit { field, have, max }),
+        false => Ok(()),
     }
 }
 
@@ -77,6 +86,7 @@ impl Operands<'_, '_> {
         let x = self.float(0, "input 0 (x)")?;
         same_shape("output", &self.output(DType::F32)?, &x)?;
         let n = last_dim(&x);
+        most("elements of a row of a norm", n, work::NORM_ROW)?;
         let gamma = self.constant(1, "input 1 (gamma)", DType::F32)?;
         shape("gamma", &gamma, &[n])?;
         if with_mean {
@@ -92,9 +102,9 @@ impl Operands<'_, '_> {
 
     /// A number of heads that `c` columns can be divided into.
     fn heads(&self, c: u32, heads: i32) -> Result<(), Fault> {
-        let most = i32::try_from(c).unwrap_or(i32::MAX);
-        signed("params[0] (heads)", heads, 1, most)?;
-        if most.checked_rem(heads) != Some(0) {
+        let columns = i32::try_from(c).unwrap_or(i32::MAX);
+        signed("params[0] (heads)", heads, 1, columns)?;
+        if columns.checked_rem(heads) != Some(0) {
             return Err(Fault::Shape {
                 operand: "q",
                 dim: 1,
@@ -103,7 +113,8 @@ impl Operands<'_, '_> {
                 want: heads as u32,
             });
         }
-        Ok(())
+        let d = c.checked_div(heads.unsigned_abs()).unwrap_or(c);
+        most("elements of a head of attention", d, work::COMPARED_ROW)
     }
 
     pub(super) fn attention(&mut self) -> Result<(), Fault> {
@@ -177,6 +188,7 @@ impl Operands<'_, '_> {
         rank("rows", &rows, 2)?;
         let ([d, ..], [n, columns, ..]) = (x.dims, rows.dims);
         dim("rows", 1, columns, d)?;
+        most("elements of a row of cosine", d, work::COMPARED_ROW)?;
         shape("output", &self.output(DType::F32)?, &[n])?;
         let [eps, ..] = self.params();
         positive(eps)?;
@@ -259,7 +271,8 @@ impl Operands<'_, '_> {
         // CAST: positive.
         let reads = (width as u32).saturating_mul(heads as u32);
         let want = reads.saturating_add(sizes.1);
-        shape("output", &self.output(DType::F32)?, &[want])
+        shape("output", &self.output(DType::F32)?, &[want])?;
+        most("read heads", heads.unsigned_abs(), work::HEADS)
     }
 }
 

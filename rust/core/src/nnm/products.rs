@@ -4,9 +4,14 @@
 
 use crate::error::Fault;
 
+use super::floats::most;
 use super::ops::{dim, last_dim, rank, shape, Operands};
 use super::record::DType;
 use super::window::Window;
+
+/// The most codes that a result is the sum of: rows of them cannot be cut. Up to a third of it is done
+/// by vector code.
+const CODE_ROW: u64 = 1 << 16;
 
 impl Operands<'_, '_> {
     /// What follows the sums of a layer: requantisation and limits, or a function.
@@ -42,6 +47,9 @@ impl Operands<'_, '_> {
         let last = x.rank.saturating_sub(1);
         dim("weights", 1, k, last_dim(&x))?;
         dim("bias", 0, biases, n)?;
+        if x.dtype == DType::I8 {
+            most("inputs of a result", k, CODE_ROW)?;
+        }
         dim("output", last, last_dim(&y), n)?;
         for ((i, have), want) in (0..last).zip(y.dims).zip(x.dims) {
             dim("output", i, have, want)?;
@@ -89,6 +97,12 @@ impl Operands<'_, '_> {
             let [rows, _, _, columns] = w.dims;
             dim("weights", 0, rows, n)?;
             dim("weights", 3, columns, c)?;
+        }
+        if x.dtype == DType::I8 {
+            let [rows, columns] = window.window;
+            let inputs = rows.saturating_mul(columns);
+            let inputs = inputs.saturating_mul(if depthwise { 1 } else { c });
+            most("inputs of a result", inputs, CODE_ROW)?;
         }
         let [out_h, out_w] = window.out;
         shape("output", &y, &[out_h, out_w, n])?;

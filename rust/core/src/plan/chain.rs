@@ -8,7 +8,7 @@
 //! samples at a time, and by kernels that have no [`Kernels::chain_i8`] or [`Kernels::chain_f32`].
 
 use crate::fixed::{self, ELEMENT_BYTES};
-use crate::float;
+use crate::float::{self, work};
 use crate::int8::{self as codes, GROUP, LANES};
 
 use super::build::aligned;
@@ -19,11 +19,8 @@ use super::{Kernels, Plan, Region, Step, Work};
 /// The most layers of a chain.
 const MAX_LAYERS: usize = 16;
 
-/// What a result costs besides its products, its table included, in multiply-accumulates.
-const RESULT_WORK: u64 = 32;
-
-/// What a product of numbers costs, and a result with a function, in multiply-accumulates of codes.
-const NUMBER_WORK: u64 = 2;
+/// What a result of codes costs besides its products, its table included, in multiply-accumulates.
+const RESULT_WORK: usize = 32;
 
 /// What the layers of a chain compute with.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -71,17 +68,18 @@ impl Layer {
     }
 
     /// What it costs, padding included.
-    fn work(&self) -> u64 {
+    fn work(&self) -> usize {
         let (k, n) = self.sizes();
-        let rows = u64::from(n).next_multiple_of(LANES as u64);
-        let row = u64::from(k)
-            .next_multiple_of(GROUP as u64)
-            .saturating_add(RESULT_WORK);
-        let each = match self {
-            Layer::Codes(_) => 1,
-            Layer::Numbers(_) => NUMBER_WORK,
-        };
-        rows.saturating_mul(row).saturating_mul(each)
+        // CAST: widens.
+        let (k, n) = (k as usize, n as usize);
+        match self {
+            Layer::Codes(_) => {
+                let rows = n.div_ceil(LANES).saturating_mul(LANES);
+                let row = k.div_ceil(GROUP).saturating_mul(GROUP);
+                rows.saturating_mul(row.saturating_add(RESULT_WORK))
+            }
+            Layer::Numbers(layer) => work::gemm_position(n, layer.by_row == 0, 1, k),
+        }
     }
 
     /// Writes it down.
@@ -117,8 +115,8 @@ pub(super) struct Chain {
     /// Where the buffers are in the scratch memory, and the bytes of one.
     temp: usize,
     width: usize,
-    /// What the layers cost, padding included, in multiply-accumulates.
-    work: u64,
+    /// What the layers cost, padding included.
+    work: usize,
 }
 
 impl Chain {
@@ -130,7 +128,7 @@ impl Chain {
         let done = layers.clone().last()?.1;
         let work = layers
             .clone()
-            .fold(0u64, |work, (layer, _)| work.saturating_add(layer.work()));
+            .fold(0usize, |work, (layer, _)| work.saturating_add(layer.work()));
         let widest = layers.fold(0, |elements, (layer, _)| {
             let (k, n) = layer.sizes();
             elements.max(k).max(n)
@@ -171,7 +169,8 @@ impl Chain {
     /// The layers that are written down, if the chain is not too much to be done as one.
     #[inline]
     fn written<'a>(&self, weights: &'a [u8], tile_macs: u64) -> Option<&'a [u8]> {
-        if self.steps == 0 || self.work > tile_macs {
+        // CAST: widens.
+        if self.steps == 0 || self.work as u64 > tile_macs {
             return None;
         }
         let bytes = self.count.wrapping_mul(self.kind.layer_bytes());
@@ -211,23 +210,29 @@ impl Chain {
         let place = steps.len();
         kernels.begin(place);
         let done = match self.kind {
-            Kind::Codes => kernels.chain_i8(codes::Chain {
-                layers,
-                weights,
-                x: input,
-                y,
-                flip: self.to_output,
-                temp,
-                width: self.width,
-            }),
-            Kind::Numbers => kernels.chain_f32(float::Chain {
-                layers,
-                weights,
-                x: input,
-                y,
-                temp,
-                width: self.width,
-            }),
+            Kind::Codes => {
+                let chain = codes::Chain {
+                    layers,
+                    weights,
+                    x: input,
+                    y,
+                    flip: self.to_output,
+                    temp,
+                    width: self.width,
+                };
+                kernels.chain_i8(chain, self.work)
+            }
+            Kind::Numbers => {
+                let chain = float::Chain {
+                    layers,
+                    weights,
+                    x: input,
+                    y,
+                    temp,
+                    width: self.width,
+                };
+                kernels.chain_f32(chain, self.work)
+            }
         };
         if !done {
             return None;

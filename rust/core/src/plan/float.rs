@@ -5,6 +5,7 @@
 
 mod cached;
 mod computer;
+mod cut;
 mod interpolate;
 mod pieces;
 mod recurrent;
@@ -21,6 +22,7 @@ use super::{pair_of, product, slice_from, usize_of, Kernels, Meter, Part, Step, 
 
 use self::cached::Cached;
 use self::computer::Computer;
+use self::cut::{vector, Sums};
 use self::pieces::{Attention, Cosine, Mean, Norm, Normalise, Pair, Pooling, Softmax};
 use self::recurrent::Recurrent;
 
@@ -250,8 +252,7 @@ impl Float {
             let y = y.get_mut(..step.write.bytes).ok_or(step.mismatch())?;
             match self {
                 Float::Copy => {
-                    // CAST: widens.
-                    meter.spend(y.len() as u64)?;
+                    meter.copy(y.len())?;
                     y.get_mut(..x.len())
                         .ok_or(step.mismatch())?
                         .copy_from_slice(x);
@@ -266,11 +267,13 @@ impl Float {
                 Float::Pooling(pool) => pool.run(meter, x, y)?,
                 Float::Pair(pair) => {
                     let b = second(&pair.constant, sample(1), packed).ok_or(step.mismatch())?;
-                    pair.run(meter, x, b, y)?;
+                    cut::binary(meter, (pair.operator, pair.act), x, b, y)?;
                 }
-                Float::Mean(mean) => mean.run(meter, x, y)?,
-                Float::Softmax(softmax) => softmax.run(meter, x, y)?,
-                Float::Map(act) => pieces::map(meter, *act, x, y)?,
+                Float::Mean(mean) => cut::mean(meter, (mean.rows, mean.n), x, y)?,
+                Float::Softmax(softmax) => {
+                    cut::softmax(meter, (softmax.n, softmax.log), x, y)?;
+                }
+                Float::Map(act) => cut::map(meter, *act, x, y)?,
                 Float::Norm(norm) => {
                     let lists = norm.lists(packed).ok_or(step.mismatch())?;
                     norm.run(meter, lists, x, y)?;
@@ -282,7 +285,8 @@ impl Float {
                 }
                 Float::Cosine(cosine) => {
                     let rows = second(&cosine.constant, sample(1), packed);
-                    cosine.run(meter, x, rows.ok_or(step.mismatch())?, y)?;
+                    let rows = rows.ok_or(step.mismatch())?;
+                    cut::cosine(meter, (cosine.d, cosine.eps), x, rows, y)?;
                 }
                 Float::Cached(cached) => {
                     let operands = [sample(0), sample(1), sample(2), sample(3)];
@@ -317,14 +321,6 @@ fn second<'a>(
     match constant {
         Some(part) => part.of(packed)?.get(..part.bytes.saturating_sub(SLACK)),
         None => computed,
-    }
-}
-
-/// Numbers are left undone only where vector code may not run.
-fn vector(done: bool) -> Result<(), Error> {
-    match done {
-        true => Ok(()),
-        false => Err(Error::NoVector),
     }
 }
 
@@ -388,56 +384,100 @@ impl Products {
         let constants = self.weights.of(packed).zip(self.bias.of(packed));
         let (weights, bias) = constants.ok_or(step.mismatch())?;
         let offsets = self.patches.offsets(packed).ok_or(step.mismatch())?;
-        let Patches { k, segments, .. } = self.patches;
-        let mut f = |kernels: &K, x: &[u8], y: &mut [u8], piece: &Piece| {
-            let Piece {
-                grid,
-                y_row,
-                y_outer,
-                row,
-                n,
-                ..
-            } = *piece;
-            let bias = slice_from(bias, row.saturating_mul(ELEMENT_BYTES));
-            vector(if self.patches.depthwise {
-                kernels.depthwise_f32(float::Depthwise {
-                    x,
-                    x_row: grid.x_row,
-                    x_outer: grid.x_outer,
-                    y,
-                    y_row,
-                    y_outer,
-                    m: grid.m,
-                    outer: grid.outer,
-                    channels: n,
-                    stride: self.patches.n.next_multiple_of(LANES),
-                    offsets,
-                    w: slice_from(weights, row.saturating_mul(ELEMENT_BYTES)),
-                    bias,
-                    act: self.act,
-                })
-            } else {
-                // A piece starts at a panel, before which all panels are whole.
-                let row_bytes = segments.saturating_mul(k).saturating_mul(ELEMENT_BYTES);
-                kernels.gemm_f32(float::Gemm {
-                    x,
-                    x_row: grid.x_row,
-                    x_outer: grid.x_outer,
-                    y,
-                    y_row,
-                    y_outer,
-                    m: grid.m,
-                    outer: grid.outer,
-                    n,
-                    k,
-                    offsets,
-                    w: slice_from(weights, row.saturating_mul(row_bytes)),
-                    by_row: float::by_row(self.patches.n, segments.saturating_mul(k)),
-                    bias,
-                    act: self.act,
-                })
-            })
+        let sums = Sums {
+            weights,
+            bias,
+            offsets,
+            k: self.patches.k,
+            by_row: self.patches.by_row,
+            act: self.act,
+        };
+        let mut f = |meter: &mut Meter<'_, K>, x: &[u8], y: &mut [u8], piece: &Piece| {
+            self.patches.floats(meter, sums, x, y, piece)
         };
         self.patches.run(step, meter, samples, x, y, temp, &mut f)
+    }
+}
+
+impl Patches {
+    /// Computes a piece of a layer, in parts if one position of a panel is too much.
+    fn floats<K: Kernels + ?Sized>(
+        &self,
+        meter: &mut Meter<'_, K>,
+        sums: Sums<'_>,
+        x: &[u8],
+        y: &mut [u8],
+        piece: &Piece,
+    ) -> Result<(), Error> {
+        let Piece {
+            grid,
+            y_row,
+            y_outer,
+            row,
+            n,
+            ..
+        } = *piece;
+        let bias = slice_from(sums.bias, row.saturating_mul(ELEMENT_BYTES));
+        if self.depthwise {
+            let stride = self.n.next_multiple_of(LANES);
+            let w = slice_from(sums.weights, row.saturating_mul(ELEMENT_BYTES));
+            if !meter.fits(piece.work) {
+                let (weights, y) = (w, y.get_mut(..n.saturating_mul(ELEMENT_BYTES)));
+                let sums = Sums {
+                    weights,
+                    bias,
+                    ..sums
+                };
+                return cut::long_window(meter, sums, stride, x, y.unwrap_or_default());
+            }
+            let layer = float::Depthwise {
+                x,
+                x_row: grid.x_row,
+                x_outer: grid.x_outer,
+                y,
+                y_row,
+                y_outer,
+                m: grid.m,
+                outer: grid.outer,
+                channels: n,
+                stride,
+                offsets: sums.offsets,
+                w,
+                bias,
+                act: sums.act,
+            };
+            return vector(meter.kernels.depthwise_f32(layer, piece.work));
+        }
+        // A piece starts at a panel, before which all panels are whole.
+        let row_bytes = self.segments.saturating_mul(self.k);
+        let row_bytes = row_bytes.saturating_mul(ELEMENT_BYTES);
+        let w = slice_from(sums.weights, row.saturating_mul(row_bytes));
+        if !meter.fits(piece.work) {
+            let (weights, y) = (w, y.get_mut(..n.saturating_mul(ELEMENT_BYTES)));
+            let sums = Sums {
+                weights,
+                bias,
+                ..sums
+            };
+            return cut::long_row(meter, sums, x, y.unwrap_or_default());
+        }
+        let layer = float::Gemm {
+            x,
+            x_row: grid.x_row,
+            x_outer: grid.x_outer,
+            y,
+            y_row,
+            y_outer,
+            m: grid.m,
+            outer: grid.outer,
+            n,
+            k: self.k,
+            offsets: sums.offsets,
+            w,
+            by_row: sums.by_row,
+            bias,
+            act: sums.act,
+        };
+        vector(meter.kernels.gemm_f32(layer, piece.work))
     }
 }

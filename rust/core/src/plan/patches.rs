@@ -5,12 +5,13 @@
 
 use crate::error::Error;
 use crate::fixed::{self, ELEMENT_BYTES};
+use crate::float::{by_row, work};
 use crate::int8::{GROUP, LANES, PANEL};
 use crate::nnm::{last_dim, Model, Op, OpKind, Window};
 
 use super::border::Border;
 use super::build::Builder;
-use super::{pair_of, product, usize_of, Kernels, Meter, Part, Step};
+use super::{pair_of, product, usize_of, Kernels, Meter, Part, Step, SECTION_WORK};
 
 /// Positions that share weights well.
 const TILE: usize = 12;
@@ -47,6 +48,13 @@ pub(super) struct Patches {
     step: usize,
     line_step: usize,
     pub(super) depthwise: bool,
+    /// Rows that are packed together: [`PANEL`], but of codes [`LANES`] if a panel of one position is more
+    /// than a section may have.
+    pub(super) panel: usize,
+    /// Whether the rows of a matrix of numbers stay as they are.
+    pub(super) by_row: bool,
+    /// What a position costs.
+    position: usize,
     offsets: Part,
 }
 
@@ -63,10 +71,13 @@ pub(super) struct Piece {
     /// Rows, the first of which starts a panel.
     pub(super) row: usize,
     pub(super) n: usize,
+    /// What it costs.
+    pub(super) work: usize,
 }
 
 /// Computes a piece of a layer from the input of a sample to its output.
-pub(super) type Compute<'a, K> = dyn FnMut(&K, &[u8], &mut [u8], &Piece) -> Result<(), Error> + 'a;
+pub(super) type Compute<'a, K> =
+    dyn FnMut(&mut Meter<'_, K>, &[u8], &mut [u8], &Piece) -> Result<(), Error> + 'a;
 
 /// How many of `m` positions make a piece, at most `most`: pieces of about the same size, since a few
 /// positions alone share weights badly.
@@ -74,6 +85,21 @@ fn even(m: usize, most: usize) -> usize {
     let pieces = m.div_ceil(most).max(1);
     let share = m.div_ceil(pieces).checked_next_multiple_of(TILE);
     share.unwrap_or(most).min(most)
+}
+
+/// How many lines make a piece, and how many of their `m` positions, at most `most` in all: where there
+/// is room for one whole line, but not for two, parts of more lines may fill it better.
+fn block(m: usize, most: usize) -> (usize, usize) {
+    let mut best = (1usize, m);
+    for parts in [2, 3] {
+        let part = m.div_ceil(parts).checked_next_multiple_of(TILE);
+        let positions = part.unwrap_or(m).min(m).max(1);
+        let lines = most.checked_div(positions).unwrap_or(1).max(1);
+        if lines.saturating_mul(positions) > best.0.saturating_mul(best.1) {
+            best = (lines, positions);
+        }
+    }
+    best
 }
 
 impl Patches {
@@ -98,6 +124,9 @@ impl Patches {
             step: 0,
             line_step: 0,
             depthwise: op.kind == OpKind::DepthwiseConv2d,
+            panel: PANEL,
+            by_row: false,
+            position: 0,
             offsets: Part::default(),
         };
         if op.kind == OpKind::Dense {
@@ -112,6 +141,13 @@ impl Patches {
         } else {
             this.window(&Window::of(model, op).ok()?, fill, builder)?;
         }
+        this.by_row = by_row(this.n, this.segments.saturating_mul(this.k));
+        this.position = this.cost(this.n);
+        // CAST: widens.
+        let long = this.cost(this.n.min(PANEL)) as u64 > SECTION_WORK;
+        if long && element == 1 && !this.depthwise {
+            this.panel = LANES;
+        }
         this.offsets = Part::new(builder, this.segments.checked_mul(ELEMENT_BYTES)?)?;
         Some(this)
     }
@@ -124,7 +160,7 @@ impl Patches {
         element: usize,
         builder: &mut Builder<'_>,
     ) -> Option<Self> {
-        Some(Patches {
+        let mut this = Patches {
             border: None,
             grid: Grid {
                 m,
@@ -140,8 +176,13 @@ impl Patches {
             step: 0,
             line_step: 0,
             depthwise: false,
+            panel: PANEL,
+            by_row: by_row(n, k),
+            position: 0,
             offsets: Part::new(builder, ELEMENT_BYTES)?,
-        })
+        };
+        this.position = this.cost(n);
+        Some(this)
     }
 
     /// Works out segments and positions of a window.
@@ -216,12 +257,18 @@ impl Patches {
     /// Whether it is one patch without a border that has one segment.
     pub(super) fn is_single(&self) -> bool {
         let single = self.grid.m == 1 && self.grid.outer == 1 && self.segments == 1;
-        single && !self.depthwise && self.border.is_none()
+        single && !self.depthwise && self.panel == PANEL && self.border.is_none()
     }
 
     /// What `n` rows of a position cost: multiply-accumulates, as many as there are with padding, and
     /// what makes results of sums.
     fn cost(&self, n: usize) -> usize {
+        if self.element == ELEMENT_BYTES {
+            return match self.depthwise {
+                true => work::depthwise_position(n, self.segments),
+                false => work::gemm_position(n, !self.by_row, self.segments, self.k),
+            };
+        }
         let padded = |n: usize, to: usize| n.div_ceil(to).saturating_mul(to);
         let (row, rows) = match self.depthwise {
             true => (padded(self.segments, GROUP), PANEL),
@@ -292,7 +339,7 @@ impl Patches {
         f: &mut Compute<'_, K>,
     ) -> Result<(), Error> {
         let n = self.n;
-        let line = self.cost(n).saturating_mul(grid.m);
+        let line = self.position.saturating_mul(grid.m);
         let y_outer = grid.m.saturating_mul(y_row);
         let whole = Piece {
             x_at: 0,
@@ -302,8 +349,9 @@ impl Patches {
             y_outer,
             row: 0,
             n,
+            work: line.saturating_mul(grid.outer),
         };
-        if meter.fits(line.saturating_mul(grid.outer)) {
+        if meter.fits(whole.work) && self.panel == PANEL {
             return self.piece(step, meter, whole, x, y, f);
         }
         self.cut(step, meter, whole, x, y, f)
@@ -327,8 +375,9 @@ impl Patches {
             n,
             ..
         } = whole;
-        let lines = meter.fit(self.cost(n).saturating_mul(grid.m));
-        let (rows, positions) = match meter.fit(self.cost(n)) {
+        let (rows, positions) = match meter.fit(self.position) {
+            // Rows of one panel are in one place.
+            _ if self.panel < PANEL => (self.panel.min(n), meter.fit(self.cost(self.panel))),
             // As many positions as panels have, and as many panels as fit: a panel of weights that is
             // at hand is worth more than one of positions.
             few if few < grid.m.min(TILE) => {
@@ -339,7 +388,11 @@ impl Patches {
             }
             positions => (n, positions),
         };
-        let (lines, positions) = (lines.max(1), even(grid.m, positions.max(1)));
+        let (lines, positions) = match meter.fit(self.position.saturating_mul(grid.m)) {
+            0 => (1, even(grid.m, positions.max(1))),
+            1 => block(grid.m, positions),
+            lines => (lines, grid.m),
+        };
         let mut a = 0usize;
         while a < grid.outer {
             let outer = lines.min(grid.outer.saturating_sub(a));
@@ -348,11 +401,7 @@ impl Patches {
                 let n = rows.min(n.saturating_sub(row));
                 let mut b = 0usize;
                 while b < grid.m {
-                    // More than one line are whole ones.
-                    let m = match outer {
-                        1 => positions.min(grid.m.saturating_sub(b)),
-                        _ => grid.m,
-                    };
+                    let m = positions.min(grid.m.saturating_sub(b));
                     let at = |outer: usize, row: usize| {
                         a.saturating_mul(outer)
                             .saturating_add(b.saturating_mul(row))
@@ -360,7 +409,9 @@ impl Patches {
                     let rows_bytes = row.saturating_mul(self.element);
                     // Rows of a depthwise convolution are channels of the input, too.
                     let channel = if self.depthwise { rows_bytes } else { 0 };
+                    let work = self.cost(n).saturating_mul(outer.saturating_mul(m));
                     let piece = Piece {
+                        work,
                         x_at: at(grid.x_outer, grid.x_row).saturating_add(channel),
                         y_at: at(y_outer, y_row).saturating_add(rows_bytes),
                         grid: Grid { m, outer, ..grid },
@@ -388,11 +439,10 @@ impl Patches {
         y: &mut [u8],
         f: &mut Compute<'_, K>,
     ) -> Result<(), Error> {
-        let positions = piece.grid.outer.saturating_mul(piece.grid.m);
         // CAST: widens.
-        meter.spend(self.cost(piece.n).saturating_mul(positions) as u64)?;
+        meter.spend(piece.work as u64)?;
         match (x.get(piece.x_at..), y.get_mut(piece.y_at..)) {
-            (Some(x), Some(y)) => f(meter.kernels, x, y, &piece),
+            (Some(x), Some(y)) => f(meter, x, y, &piece),
             _ => Err(step.mismatch()),
         }
     }

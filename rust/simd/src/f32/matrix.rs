@@ -18,7 +18,7 @@ pub(super) fn written(rows: &mut RowsMut<'_>, count: usize, n: usize) -> Option<
 }
 
 /// `None` unless there are `count` rows of `n` elements.
-fn has_rows(slice: &[u8], row: usize, count: usize, n: usize) -> Option<()> {
+pub(super) fn has_rows(slice: &[u8], row: usize, count: usize, n: usize) -> Option<()> {
     match count.checked_sub(1) {
         Some(before) => {
             let end = before.checked_mul(row)?.checked_add(bytes(n)?)?;
@@ -38,6 +38,9 @@ impl Layer for Matmul<'_> {
         } else {
             (self.k, self.n)
         };
+        if self.more && self.transposed {
+            return None;
+        }
         Some(args::MatmulF32 {
             x: read(&self.x, self.m, self.k)?,
             x_row: self.x.row,
@@ -50,6 +53,7 @@ impl Layer for Matmul<'_> {
             k: self.k,
             scale: self.scale,
             transposed: u32::from(self.transposed),
+            more: u32::from(self.more),
         })
     }
 }

@@ -2,8 +2,8 @@
 
 //! Memory of a differentiable neural computer.
 
-use super::matrix::written;
-use super::{has, Layer};
+use super::matrix::{has_rows, written};
+use super::{count, has, Layer};
 use crate::f32_args as args;
 use neural_core::float::{Allocation, Link, Mix, Usage, Write};
 
@@ -37,12 +37,13 @@ impl Layer for Usage<'_> {
     fn check(&mut self) -> Option<Self::Args> {
         has(self.u, self.n)?;
         has(self.w, self.n)?;
-        has(self.read, self.heads.checked_mul(self.n)?)?;
+        has_rows(self.read, self.read_row, self.heads, self.n)?;
         has(self.free, self.heads)?;
         Some(args::UsageF32 {
             u: self.u.as_mut_ptr(),
             w: self.w.as_ptr(),
             read: self.read.as_ptr(),
+            read_row: self.read_row,
             free: self.free.as_ptr(),
             heads: self.heads,
             n: self.n,
@@ -56,10 +57,13 @@ impl Layer for Allocation<'_> {
     #[inline]
     fn check(&mut self) -> Option<Self::Args> {
         has(self.u, self.n)?;
-        has(self.y, self.n)?;
-        Some(args::AllocationF32 {
+        let rows = count(self.y)?;
+        let inside = self.first.checked_add(rows)? <= self.n;
+        inside.then_some(args::AllocationF32 {
             u: self.u.as_ptr(),
             y: self.y.as_mut_ptr(),
+            first: self.first,
+            rows,
             n: self.n,
         })
     }
@@ -90,11 +94,14 @@ impl Layer for Link<'_> {
 
     #[inline]
     fn check(&mut self) -> Option<Self::Args> {
-        has(self.l, self.n.checked_mul(self.n)?)?;
+        has(self.l, self.rows.checked_mul(self.n)?)?;
         has(self.p, self.n)?;
         has(self.w, self.n)?;
-        Some(args::LinkF32 {
+        let inside = self.first.checked_add(self.rows)? <= self.n;
+        inside.then_some(args::LinkF32 {
             l: self.l.as_mut_ptr(),
+            first: self.first,
+            rows: self.rows,
             p: self.p.as_mut_ptr(),
             w: self.w.as_ptr(),
             n: self.n,

@@ -2,10 +2,11 @@
 
 //! Layers element by element, and over rows that follow each other without gaps.
 
+use super::matrix::has_rows;
 use super::{bytes, count, has, Layer};
-use crate::f32_args::{self as args, binary, op};
+use crate::f32_args::{self as args, binary, op, part};
 use neural_core::float::{
-    Binary, Cosine, Function, Map, Mean, Norm, Normalise, Operator, Pool, Softmax,
+    Binary, Cosine, Function, Map, Mean, Norm, Normalise, Operator, Pool, Softmax, SoftmaxPart,
 };
 
 // The codes of functions are passed on as they are.
@@ -115,13 +116,35 @@ impl Layer for Softmax<'_> {
 
     #[inline]
     fn check(&mut self) -> Option<Self::Args> {
-        has(self.x, count(self.y)?)?;
-        Some(args::SoftmaxF32 {
-            x: self.x.as_ptr(),
-            rows: rows(self.y, self.n)?,
+        let n = count(self.y)?;
+        let (part, state) = match &mut self.part {
+            None => (part::ALL, core::ptr::null_mut()),
+            Some((part, state)) => (
+                match part {
+                    SoftmaxPart::Top => part::TOP,
+                    SoftmaxPart::Sum => part::SUM,
+                    SoftmaxPart::Share => part::SHARE,
+                },
+                state.lanes().as_mut_ptr(),
+            ),
+        };
+        // The last step changes what is there; a part is of one row.
+        let x = match part {
+            part::SHARE => self.y.as_ptr(),
+            _ => {
+                has(self.x, n)?;
+                self.x.as_ptr()
+            }
+        };
+        let rows = rows(self.y, self.n)?;
+        (part == part::ALL || rows == 1).then_some(args::SoftmaxF32 {
+            x,
+            rows,
             y: self.y.as_mut_ptr(),
             n: self.n,
             log: u32::from(self.log),
+            part,
+            state: state.cast(),
         })
     }
 }
@@ -158,13 +181,16 @@ impl Layer for Mean<'_> {
 
     #[inline]
     fn check(&mut self) -> Option<Self::Args> {
-        has(self.x, self.rows.checked_mul(self.n)?)?;
+        has_rows(self.x, self.row, self.rows, self.n)?;
         has(self.y, self.n)?;
         (self.rows > 0).then_some(args::MeanF32 {
             x: self.x.as_ptr(),
+            x_row: self.row,
             y: self.y.as_mut_ptr(),
             rows: self.rows,
             n: self.n,
+            count: self.count,
+            more: u32::from(self.more),
         })
     }
 }
@@ -193,11 +219,15 @@ impl Layer for Pool<'_> {
 
     #[inline]
     fn check(&mut self) -> Option<Self::Args> {
-        let ([height, width, channels], [out_height, out_width]) = (self.image, self.out);
-        let size = |height: usize, width: usize| height.checked_mul(width)?.checked_mul(channels);
-        has(self.x, size(height, width)?)?;
-        has(self.y, size(out_height, out_width)?)?;
-        for (out, (stride, window)) in self.out.iter().zip(self.stride.iter().zip(self.window)) {
+        let ([height, width, pixel], [out_height, out_width]) = (self.image, self.out);
+        let (row, channels) = (bytes(pixel)?, self.channels);
+        has_rows(self.x, row, height.checked_mul(width)?, channels)?;
+        has_rows(self.y, row, out_height.checked_mul(out_width)?, channels)?;
+        if channels > pixel {
+            return None;
+        }
+        let ends = [out_height, self.first.checked_add(out_width)?];
+        for (out, (stride, window)) in ends.iter().zip(self.stride.iter().zip(self.window)) {
             out.checked_mul(*stride)?.checked_add(window)?;
         }
         Some(args::PoolF32 {
@@ -206,6 +236,8 @@ impl Layer for Pool<'_> {
             height,
             width,
             channels,
+            pixel,
+            first: self.first,
             out_height,
             out_width,
             window: self.window,

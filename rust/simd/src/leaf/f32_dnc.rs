@@ -34,7 +34,7 @@ leaf! {
             let mut v = w.fma(one.sub(old), old);
             for r in 0..a.heads {
                 let free = V::splat(a.free.cast::<f32>().add(r).read_unaligned());
-                let read: V = part.load(a.read.cast::<f32>().add(r * a.n + i));
+                let read: V = part.load(a.read.add(r * a.read_row).cast::<f32>().add(i));
                 v = v.mul(free.fnma(read, one));
             }
             part.store(v, u.add(i));
@@ -48,14 +48,15 @@ leaf! {
         // Every row looks at all others: more work than sorting, but many at a time, without branches.
         let u: *const f32 = a.u.cast();
         let one = V::splat(1.0);
-        each_vector!(V, a.n, |i, part| {
-            let own: V = part.load(u.add(i));
+        each_vector!(V, a.rows, |i, part| {
+            let at = a.first + i;
+            let own: V = part.load(u.add(at));
             // Four products, so that multiplications do not wait for each other.
             let mut p = [one; 4];
             for j in 0..a.n {
                 let other = V::splat(u.add(j).read_unaligned());
                 // The lanes behind `j` have it before them if it is equal, those up to it do not.
-                let later = V::head((j + 1).saturating_sub(i).min(V::LANES));
+                let later = V::head((j + 1).saturating_sub(at).min(V::LANES));
                 let equal = V::select(own.less(other), V::zero(), one);
                 let equal = V::select(later, V::zero(), equal);
                 let before = V::select(other.less(own), one, equal);
@@ -89,14 +90,9 @@ leaf! {
     fn link_f32(a: LinkF32) = neural_link_f32_avx2, neural_link_f32_avx512 {
         let w: *const f32 = a.w.cast();
         let p: *mut f32 = a.p.cast();
-        let mut sum = V::zero();
-        each_vector!(V, a.n, |i, part| {
-            let v: V = part.load(w.add(i));
-            sum = sum.add(v);
-        });
-        let kept = V::splat(1.0 - sum.sum());
-        for r in 0..a.n {
-            let l: *mut f32 = a.l.cast::<f32>().add(r * a.n);
+        for i in 0..a.rows {
+            let r = a.first + i;
+            let l: *mut f32 = a.l.cast::<f32>().add(i * a.n);
             let own = V::splat(w.add(r).read_unaligned());
             let rest = V::splat(1.0).sub(own);
             each_vector!(V, a.n, |j, part| {
@@ -107,6 +103,15 @@ leaf! {
             });
             l.add(r).write_unaligned(0.0);
         }
+        if a.first + a.rows < a.n {
+            return;
+        }
+        let mut sum = V::zero();
+        each_vector!(V, a.n, |i, part| {
+            let v: V = part.load(w.add(i));
+            sum = sum.add(v);
+        });
+        let kept = V::splat(1.0 - sum.sum());
         each_vector!(V, a.n, |i, part| {
             let v: V = part.load(w.add(i));
             let before: V = part.load(p.add(i));

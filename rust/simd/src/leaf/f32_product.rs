@@ -30,6 +30,18 @@ unsafe fn tile<V: Map, const MR: usize, const NV: usize>(
         let mut sum = [[V::zero(); 4]; 8];
         let x: *const f32 = a.x.add(row * a.x_row).cast();
         let mut b: *const f32 = a.b.cast::<f32>().add(column);
+        if a.more == 1 {
+            unroll!(R < MR, {
+                let y = a.y.add((row + R) * a.y_row).cast::<f32>().add(column);
+                unroll!(J < NV, {
+                    sum[R][J & 3] = if J + 1 == NV {
+                        V::load_mask(y.add(J * V::LANES), last)
+                    } else {
+                        V::load(y.add(J * V::LANES))
+                    };
+                });
+            });
+        }
         for l in 0..a.k {
             let mut v = [V::zero(); 4];
             unroll!(J < NV, {
@@ -355,6 +367,7 @@ leaf! {
                     k: a.dim,
                     scale: a.scale,
                     transposed: u32::from(!many),
+                    more: 0,
                 });
                 for r in 0..m {
                     let row: *mut f32 = a.scratch.add(r * line).cast();
@@ -383,6 +396,7 @@ leaf! {
                     k: seen,
                     scale: 1.0f32.to_bits(),
                     transposed: 0,
+                    more: 0,
                 });
                 first += m;
             }

@@ -5,7 +5,7 @@
 use super::f32_map::Map;
 use super::f32_math as math;
 use super::f32_vector::{Part, Vector};
-use crate::f32_args::{binary, op, BinaryF32, MeanF32, NormF32, NormaliseF32, SoftmaxF32};
+use crate::f32_args::{binary, op, part, BinaryF32, MeanF32, NormF32, NormaliseF32, SoftmaxF32};
 use core::arch::x86_64::{__m256, __m512};
 
 leaf! {
@@ -69,6 +69,13 @@ leaf! {
 
 /// Softmax of rows, out of line.
 pub(super) trait Softmax: Map {
+    /// A part of one row, see [`part`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Vector`]; `state` has 32 numbers.
+    unsafe fn part(a: &SoftmaxF32);
+
     /// One row, which may be replaced.
     ///
     /// # Safety
@@ -113,7 +120,60 @@ unsafe fn softmax<V: Vector>(x: *const f32, y: *mut f32, n: usize, log: bool) {
     }
 }
 
+/// What [`softmax`] does, in three parts; lanes go on where the part before stopped.
+#[inline(always)]
+unsafe fn some<V: Vector>(a: &SoftmaxF32) {
+    // SAFETY: the caller has the CPU features, and has checked the arguments.
+    unsafe {
+        let (x, y): (*const f32, *mut f32) = (a.x.cast(), a.y.cast());
+        let tops: *mut f32 = a.state.cast();
+        let sums = tops.add(16);
+        let least = V::splat(f32::NEG_INFINITY);
+        let mut top = V::load(tops);
+        if a.part == part::TOP {
+            each_vector!(V, a.n, |i, part| {
+                let v: V = part.load(x.add(i));
+                top = part.keep(v, least).max(top);
+            });
+            return top.store(tops);
+        }
+        let top = V::splat(top.top());
+        let mut sum = V::load(sums);
+        if a.part == part::SUM {
+            each_vector!(V, a.n, |i, part| {
+                let v: V = part.load(x.add(i));
+                let v = v.sub(top);
+                let e = math::exp(v);
+                sum = sum.add(part.keep(e, V::zero()));
+                part.store(if a.log == 1 { v } else { e }, y.add(i));
+            });
+            return sum.store(sums);
+        }
+        let sum = sum.sum();
+        if a.log == 1 {
+            let lost = math::log(V::splat(sum));
+            each_vector!(V, a.n, |i, part| {
+                let v: V = part.load(y.add(i));
+                part.store(v.sub(lost), y.add(i));
+            });
+        } else {
+            let factor = V::splat(1.0 / sum);
+            each_vector!(V, a.n, |i, part| {
+                let v: V = part.load(y.add(i));
+                part.store(v.mul(factor), y.add(i));
+            });
+        }
+    }
+}
+
 impl Softmax for __m256 {
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn part(a: &SoftmaxF32) {
+        // SAFETY: as the caller says.
+        unsafe { some::<Self>(a) }
+    }
+
     #[inline(never)]
     #[target_feature(enable = "avx2,fma")]
     unsafe fn softmax(x: *const f32, y: *mut f32, n: usize, log: bool) {
@@ -125,6 +185,13 @@ impl Softmax for __m256 {
 impl Softmax for __m512 {
     #[inline(never)]
     #[target_feature(enable = "avx2,fma,avx512f")]
+    unsafe fn part(a: &SoftmaxF32) {
+        // SAFETY: as the caller says.
+        unsafe { some::<Self>(a) }
+    }
+
+    #[inline(never)]
+    #[target_feature(enable = "avx2,fma,avx512f")]
     unsafe fn softmax(x: *const f32, y: *mut f32, n: usize, log: bool) {
         // SAFETY: as the caller says.
         unsafe { softmax::<Self>(x, y, n, log) }
@@ -134,6 +201,9 @@ impl Softmax for __m512 {
 leaf! {
     /// [`SoftmaxF32`].
     fn softmax_f32(a: SoftmaxF32) = neural_softmax_f32_avx2, neural_softmax_f32_avx512 {
+        if a.part != part::ALL {
+            return V::part(&a);
+        }
         for r in 0..a.rows {
             let at = r * a.n;
             V::softmax(a.x.cast::<f32>().add(at), a.y.cast::<f32>().add(at), a.n, a.log == 1);
@@ -181,14 +251,19 @@ leaf! {
 leaf! {
     /// [`MeanF32`].
     fn mean_f32(a: MeanF32) = neural_mean_f32_avx2, neural_mean_f32_avx512 {
-        let count = V::splat(a.rows as f32);
+        let y: *mut f32 = a.y.cast();
         each_vector!(V, a.n, |i, part| {
-            let mut sum = V::zero();
-            for r in 0..a.rows {
-                let v: V = part.load(a.x.cast::<f32>().add(r * a.n + i));
+            let mut sum: V = if a.more == 1 { part.load(y.add(i)) } else { V::zero() };
+            let mut x = a.x.cast::<f32>().add(i);
+            for _ in 0..a.rows {
+                let v: V = part.load(x);
                 sum = sum.add(v);
+                x = x.wrapping_byte_add(a.x_row);
             }
-            part.store(sum.div(count), a.y.cast::<f32>().add(i));
+            if a.count > 0 {
+                sum = sum.div(V::splat(a.count as f32));
+            }
+            part.store(sum, y.add(i));
         });
     }
 }

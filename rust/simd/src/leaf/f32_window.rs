@@ -129,21 +129,21 @@ leaf! {
         for row in 0..a.out_height {
             let (top, bottom) = cut(row, a.stride[0], a.pad[0], a.window[0], a.height);
             for column in 0..a.out_width {
-                let (left, right) = cut(column, a.stride[1], a.pad[1], a.window[1], a.width);
+                let (left, right) = cut(a.first + column, a.stride[1], a.pad[1], a.window[1], a.width);
                 let count = ((bottom - top) * (right - left)).max(1);
                 let count = V::splat(count as f32);
                 each_vector!(V, a.channels, |c, part| {
                     let mut v = V::splat(if a.max == 1 { f32::NEG_INFINITY } else { 0.0 });
                     for i in top..bottom {
-                        let x = a.x.cast::<f32>().add((i * a.width + left) * a.channels + c);
+                        let x = a.x.cast::<f32>().add((i * a.width + left) * a.pixel + c);
                         for j in 0..right - left {
-                            let p: V = part.load(x.add(j * a.channels));
+                            let p: V = part.load(x.add(j * a.pixel));
                             v = if a.max == 1 { math::max_nan(v, p) } else { v.add(p) };
                         }
                     }
                     part.store(if a.max == 1 { v } else { v.div(count) }, y.add(c));
                 });
-                y = y.wrapping_add(a.channels);
+                y = y.wrapping_add(a.pixel);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Networks by vector code beside their definitions.
 
 use super::net::{Net, Vectors};
-use neural_simd::Set;
+use neural_simd::{Set, SECTION_WORK};
 
 /// The greatest error, as a share of the greatest number (or of 1).
 const BOUND: f64 = 3e-5;
@@ -26,7 +26,7 @@ fn same(y: &[f32], want: &[f64], what: &dyn std::fmt::Debug) {
 pub(crate) fn compare(set: Set, net: &Net, input: &[f32], what: &dyn std::fmt::Debug) {
     let size = input.len() / 3;
     let want: Vec<f64> = input.chunks(size).flat_map(|x| net.compute(x)).collect();
-    for tile in [1, 1000, u64::MAX] {
+    for tile in [1, 1000, SECTION_WORK] {
         let kernels = Vectors::new(Some(set), tile);
         let what = (what, set.isa(), tile);
         let y = net.run(&kernels, input);

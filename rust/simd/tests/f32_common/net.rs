@@ -37,8 +37,8 @@ macro_rules! numbers {
             }
 
             $(
-                fn $name(&self, args: float::$args<'_>) -> bool {
-                    self.kernels.$name(args)
+                fn $name(&self, args: float::$args<'_>, work: usize) -> bool {
+                    self.kernels.$name(args, work)
                 }
             )*
         }

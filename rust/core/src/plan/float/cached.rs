@@ -11,7 +11,7 @@ use crate::trees::{index_of_number, number};
 
 use super::super::build::Builder;
 use super::super::{product, usize_of, Kernels, Meter, Step};
-use super::vector;
+use super::cut;
 
 #[derive(Copy, Clone, Debug)]
 pub(in super::super) struct Cached {
@@ -52,8 +52,7 @@ impl Cached {
     ) -> Result<(), Error> {
         let fault = || step.mismatch();
         let row = self.c.saturating_mul(ELEMENT_BYTES);
-        // CAST: widens.
-        meter.spend((state.len() / ELEMENT_BYTES) as u64)?;
+        meter.copy(state.len())?;
         let (result, next) = y.split_at_mut_checked(row).ok_or_else(fault)?;
         next.get_mut(..state.len())
             .ok_or_else(fault)?
@@ -81,10 +80,7 @@ impl Cached {
             let place = place.and_then(|ring| ring.get_mut(..row));
             place.ok_or_else(fault)?.copy_from_slice(token);
         }
-        // CAST: widens.
-        let macs = (seen as u64).saturating_mul(self.c as u64);
-        meter.spend(macs.saturating_mul(2))?;
-        vector(meter.kernels.attention_f32(float::Attention {
+        let layer = float::Attention {
             q,
             k: keys,
             v: values,
@@ -97,6 +93,7 @@ impl Cached {
             d: self.c.checked_div(self.heads).unwrap_or(0),
             causal: false,
             scale: self.scale,
-        }))
+        };
+        cut::attention(meter, layer)
     }
 }

@@ -10,19 +10,17 @@ use core::mem::take;
 
 use crate::error::Error;
 use crate::fixed::ELEMENT_BYTES;
-use crate::float::{self, Act, Function, Operator, Rows, RowsMut};
+use crate::float::{self, work, Act, Function, Operator, Rows, RowsMut};
+use crate::int8::LANES;
 use crate::nnm::{computer_sizes, Op};
 
 use super::super::build::Builder;
 use super::super::{product, usize_of, Kernels, Meter, Step};
-use super::{vector, NO_ACT};
+use super::cut::{self, bytes, once, pieces, share, By};
+use super::NO_ACT;
 
-/// 1.0 and its bits.
-const ONE_BITS: u32 = 0x3f80_0000;
-const ONE: [u8; ELEMENT_BYTES] = ONE_BITS.to_le_bytes();
-
-/// What an element of a function costs, in multiply-accumulates.
-const FUNCTION_MACS: usize = 16;
+/// 1.0.
+const ONE: [u8; ELEMENT_BYTES] = 0x3f80_0000u32.to_le_bytes();
 
 #[derive(Copy, Clone, Debug)]
 pub(in super::super) struct Computer {
@@ -179,10 +177,9 @@ impl Computer {
         temp: &mut [u8],
     ) -> Result<(), Error> {
         let fault = || step.mismatch();
-        spend(meter, state.len() / ELEMENT_BYTES, 1)?;
+        meter.copy(state.len().saturating_add(interface.len()))?;
         let parts = self.parts(interface, state, y, temp);
         let mut parts = parts.ok_or_else(fault)?;
-        spend(meter, interface.len() / ELEMENT_BYTES, FUNCTION_MACS)?;
         parts.functions(meter)?;
         self.write(meter, &mut parts)?;
         for head in 0..self.heads {
@@ -198,22 +195,9 @@ impl Computer {
         (key, memory, strength): (&[u8], &[u8], &[u8]),
         [similarity, scaled, content]: [&mut [u8]; 3],
     ) -> Result<(), Error> {
-        spend(meter, self.rows, self.width.saturating_mul(2))?;
-        vector(meter.kernels.cosine_f32(float::Cosine {
-            x: key,
-            rows: memory,
-            y: &mut *similarity,
-            d: self.width,
-            eps: self.eps,
-        }))?;
-        pair(meter, Operator::Mul, similarity, strength, &mut *scaled)?;
-        spend(meter, self.rows, FUNCTION_MACS)?;
-        vector(meter.kernels.softmax_f32(float::Softmax {
-            x: scaled,
-            y: content,
-            n: self.rows,
-            log: false,
-        }))
+        cut::cosine(meter, (self.width, self.eps), key, memory, similarity)?;
+        pair(meter, Operator::Mul, similarity, strength, scaled)?;
+        cut::softmax(meter, (self.rows, false), scaled, content)
     }
 
     /// Usage, write weighting, memory, links.
@@ -232,58 +216,80 @@ impl Computer {
         let mut both = [0; ELEMENT_BYTES];
         let mut rest = [0; ELEMENT_BYTES];
         let row = width.saturating_mul(ELEMENT_BYTES);
-        spend(meter, n, self.heads.saturating_add(1))?;
-        vector(meter.kernels.usage_f32(float::Usage {
-            u: &mut *state.usage,
-            w: &*state.write,
-            read: &*state.reads,
-            free: &*gates.free,
-            heads: self.heads,
-            n,
-        }))?;
+        let most = share(meter, n, LANES, |n| work::usage(n, self.heads));
+        for (at, some) in pieces(n, most) {
+            once(meter, work::usage(some, self.heads), |k, work| {
+                let layer = float::Usage {
+                    u: from_mut(state.usage, at),
+                    w: from(state.write, at),
+                    read: from(state.reads, at),
+                    read_row: bytes(n),
+                    free: &*gates.free,
+                    heads: self.heads,
+                    n: some,
+                };
+                k.usage_f32(layer, work)
+            })?;
+        }
         let operands = (&*given.write_key, &*state.memory, &*gates.write_strength);
         let out = [&mut *parts.other, &mut *parts.forward, &mut *parts.content];
         self.address(meter, operands, out)?;
-        spend(meter, n, n)?;
-        vector(meter.kernels.allocation_f32(float::Allocation {
-            u: &*state.usage,
-            y: &mut *parts.other,
-            n,
-        }))?;
+        let most = share(meter, n, LANES, |some| work::allocation(some, n));
+        for (first, some) in pieces(n, most) {
+            let y = from_mut(parts.other, first).get_mut(..bytes(some));
+            once(meter, work::allocation(some, n), |k, work| {
+                let layer = float::Allocation {
+                    u: &*state.usage,
+                    first,
+                    y: y.unwrap_or_default(),
+                    n,
+                };
+                k.allocation_f32(layer, work)
+            })?;
+        }
         // The shares of allocation and of content.
         let (write, allocation) = (&*gates.write_gate, &*gates.allocation_gate);
         pair(meter, Operator::Mul, write, allocation, &mut both)?;
         pair(meter, Operator::Sub, write, &both, &mut rest)?;
-        spend(meter, n, 2)?;
-        vector(meter.kernels.mix_f32(float::Mix {
-            x: [
-                Some(&*parts.other),
-                Some(&*parts.content),
-                Some(&*parts.content),
-            ],
-            f: [u32::from_le_bytes(both), u32::from_le_bytes(rest), 0],
-            y: &mut *state.write,
-            n,
-        }))?;
-        spend(meter, n, width)?;
-        vector(meter.kernels.write_f32(float::Write {
-            x: RowsMut {
-                bytes: &mut *state.memory,
-                row,
-            },
-            w: &*state.write,
-            erase: &*gates.erase,
-            add: &*given.add,
-            rows: n,
-            n: width,
-        }))?;
-        spend(meter, n, n)?;
-        vector(meter.kernels.link_f32(float::Link {
-            l: &mut *state.links,
-            p: &mut *state.precedence,
-            w: &*state.write,
-            n,
-        }))
+        let shares = [u32::from_le_bytes(both), u32::from_le_bytes(rest), 0];
+        let weightings = [&*parts.other, &*parts.content, &*parts.content];
+        mix(meter, weightings, shares, state.write)?;
+        let most = share(meter, n, 1, |rows| work::write(rows, width));
+        for (first, rows) in pieces(n, most) {
+            once(meter, work::write(rows, width), |k, work| {
+                let layer = float::Write {
+                    x: RowsMut {
+                        bytes: from_mut(state.memory, first.saturating_mul(width)),
+                        row,
+                    },
+                    w: from(state.write, first),
+                    erase: &*gates.erase,
+                    add: &*given.add,
+                    rows,
+                    n: width,
+                };
+                k.write_f32(layer, work)
+            })?;
+        }
+        // What follows the last one counts as one more.
+        let most = match meter.fits(work::link(n, n)) {
+            true => n,
+            false => meter.fit(work::link(0, n)).saturating_sub(1),
+        };
+        for (first, rows) in pieces(n, most) {
+            once(meter, work::link(rows, n), |k, work| {
+                let layer = float::Link {
+                    l: from_mut(state.links, first.saturating_mul(n)),
+                    first,
+                    rows,
+                    p: &mut *state.precedence,
+                    w: &*state.write,
+                    n,
+                };
+                k.link_f32(layer, work)
+            })?;
+        }
+        Ok(())
     }
 
     /// The read weighting of a head, and what it reads. `None` if a part has not its size.
@@ -300,37 +306,15 @@ impl Computer {
             gates,
             ..
         } = parts;
-        let bytes = |elements: usize| elements.checked_mul(ELEMENT_BYTES);
         let key = row_of(given.read_keys, head, width)?;
         let strength = row_of(gates.read_strengths, head, 1)?;
         let modes = row_of(gates.modes, head, 3)?;
         let modes = [bits(modes, 0)?, bits(modes, 1)?, bits(modes, 2)?];
-        let own = bytes(n)?.checked_mul(head)?;
-        let own = state.reads.get_mut(own..)?.get_mut(..bytes(n)?)?;
-        let out = bytes(width)?.checked_mul(head)?;
-        let out = parts.out.get_mut(out..)?.get_mut(..bytes(width)?)?;
-        let (line, row) = (bytes(n)?, bytes(width)?);
-        // A row of weights times a matrix.
-        let times =
-            |meter: &mut Meter<'_, K>, w: &[u8], b: Rows<'_>, columns, transposed, y: &mut [u8]| {
-                spend(meter, n, columns)?;
-                vector(meter.kernels.matmul_f32(float::Matmul {
-                    x: Rows {
-                        bytes: w,
-                        row: line,
-                    },
-                    b,
-                    y: RowsMut {
-                        bytes: y,
-                        row: line.max(row),
-                    },
-                    m: 1,
-                    n: columns,
-                    k: n,
-                    scale: ONE_BITS,
-                    transposed,
-                }))
-            };
+        let (line, row) = (bytes(n), bytes(width));
+        let own = state.reads.get_mut(line.checked_mul(head)?..)?;
+        let own = own.get_mut(..line)?;
+        let out = parts.out.get_mut(row.checked_mul(head)?..)?;
+        let out = out.get_mut(..row)?;
         let mut run = || -> Result<(), Error> {
             let links = Rows {
                 bytes: &*state.links,
@@ -339,24 +323,16 @@ impl Computer {
             let operands = (key, &*state.memory, strength);
             let lists = [&mut *parts.other, &mut *parts.forward, &mut *parts.content];
             self.address(meter, operands, lists)?;
-            times(meter, own, links, n, true, &mut *parts.forward)?;
-            times(meter, own, links, n, false, &mut *parts.backward)?;
-            spend(meter, n, 3)?;
-            vector(meter.kernels.mix_f32(float::Mix {
-                x: [
-                    Some(&*parts.backward),
-                    Some(&*parts.content),
-                    Some(&*parts.forward),
-                ],
-                f: modes,
-                y: &mut *own,
-                n,
-            }))?;
+            let by_rows = By::Rows(links, u32::from_le_bytes(ONE));
+            cut::times(meter, own, by_rows, (n, n), parts.forward)?;
+            cut::times(meter, own, By::Columns(links), (n, n), parts.backward)?;
+            let weightings = [&*parts.backward, &*parts.content, &*parts.forward];
+            mix(meter, weightings, modes, own)?;
             let memory = Rows {
                 bytes: &*state.memory,
                 row,
             };
-            times(meter, own, memory, width, false, &mut *out)
+            cut::times(meter, own, By::Columns(memory), (width, n), out)
         };
         Some(run())
     }
@@ -366,10 +342,8 @@ impl Parts<'_> {
     /// Strengths, gates and modes from what is given.
     fn functions<K: Kernels + ?Sized>(&mut self, meter: &mut Meter<'_, K>) -> Result<(), Error> {
         let (given, gates) = (&self.given, &mut self.gates);
-        let map = |function, x: &[u8], y: &mut [u8]| {
-            let act = Act { function, slope: 0 };
-            vector(meter.kernels.map_f32(float::Map { x, y, act }))
-        };
+        let mut map =
+            |function, x: &[u8], y: &mut [u8]| cut::map(meter, Act { function, slope: 0 }, x, y);
         // `1 + log(1 + e^x)`; keys are used as they are, so that their place is free.
         let room = gates.read_keys.get_mut(..given.read_strengths.len());
         let room = room.unwrap_or_default();
@@ -388,12 +362,7 @@ impl Parts<'_> {
             &*given.write_gate,
             &mut *gates.write_gate,
         )?;
-        vector(meter.kernels.softmax_f32(float::Softmax {
-            x: &*given.modes,
-            y: &mut *gates.modes,
-            n: 3,
-            log: false,
-        }))?;
+        cut::softmax(meter, (3, false), given.modes, gates.modes)?;
         pair(meter, Operator::Add, room, &ONE, &mut *gates.read_strengths)?;
         pair(
             meter,
@@ -405,14 +374,13 @@ impl Parts<'_> {
     }
 }
 
-/// Announces `count` things that cost `macs` each.
-fn spend<K: Kernels + ?Sized>(
-    meter: &mut Meter<'_, K>,
-    count: usize,
-    macs: usize,
-) -> Result<(), Error> {
-    // CAST: widens.
-    meter.spend(count.saturating_mul(macs) as u64)
+/// From the `at`th element on.
+fn from(slice: &[u8], at: usize) -> &[u8] {
+    super::slice_from(slice, bytes(at))
+}
+
+fn from_mut(slice: &mut [u8], at: usize) -> &mut [u8] {
+    slice.get_mut(bytes(at)..).unwrap_or_default()
 }
 
 /// Two tensors, element by element; a shorter `b` repeats.
@@ -423,12 +391,27 @@ fn pair<K: Kernels + ?Sized>(
     b: &[u8],
     y: &mut [u8],
 ) -> Result<(), Error> {
-    spend(meter, y.len() / ELEMENT_BYTES, 2)?;
-    vector(meter.kernels.binary_f32(float::Binary {
-        operator,
-        a,
-        b,
-        y,
-        act: NO_ACT,
-    }))
+    cut::binary(meter, (operator, NO_ACT), a, b, y)
+}
+
+/// A weighted sum of three vectors that are as long as `y`.
+fn mix<K: Kernels + ?Sized>(
+    meter: &mut Meter<'_, K>,
+    x: [&[u8]; 3],
+    f: [u32; 3],
+    y: &mut [u8],
+) -> Result<(), Error> {
+    let n = y.len() / ELEMENT_BYTES;
+    for (at, n) in pieces(n, share(meter, n, LANES, work::mix)) {
+        once(meter, work::mix(n), |k, work| {
+            let layer = float::Mix {
+                x: x.map(|x| Some(from(x, at))),
+                f,
+                y: from_mut(y, at),
+                n,
+            };
+            k.mix_f32(layer, work)
+        })?;
+    }
+    Ok(())
 }

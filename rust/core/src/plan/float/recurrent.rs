@@ -7,14 +7,15 @@
 
 use crate::error::Error;
 use crate::fixed::ELEMENT_BYTES;
-use crate::float;
+use crate::float::{self, work};
 use crate::int8::LANES;
 use crate::nnm::{last_dim, Model, Op, OpKind};
 
 use super::super::build::Builder;
-use super::super::patches::{Grid, Patches, Piece};
+use super::super::patches::{Patches, Piece};
 use super::super::{product, usize_of, Kernels, Meter, Part, Step};
-use super::{vector, NO_ACT};
+use super::cut::{once, Sums};
+use super::NO_ACT;
 
 #[derive(Copy, Clone, Debug)]
 pub(in super::super) struct Recurrent {
@@ -30,9 +31,6 @@ pub(in super::super) struct Recurrent {
     /// The state alone, for the unit.
     h: Option<Matrix>,
 }
-
-/// What the gates of an element cost, in multiply-accumulates.
-const GATE_MACS: u64 = 64;
 
 /// Rows of products without a function.
 #[derive(Copy, Clone, Debug)]
@@ -80,29 +78,18 @@ impl Matrix {
         let constants = self.weights.of(packed).zip(self.bias.of(packed));
         let (weights, bias) = constants.ok_or(step.mismatch())?;
         let offsets = self.patches.offsets(packed).ok_or(step.mismatch())?;
-        let Patches { k, grid, .. } = self.patches;
-        let y_row = self.patches.n.saturating_mul(ELEMENT_BYTES);
-        let mut f = |kernels: &K, x: &[u8], y: &mut [u8], piece: &Piece| {
-            let Grid { x_row, x_outer, .. } = piece.grid;
-            let row_bytes = k.saturating_mul(ELEMENT_BYTES);
-            let bias = super::slice_from(bias, piece.row.saturating_mul(ELEMENT_BYTES));
-            vector(kernels.gemm_f32(float::Gemm {
-                x,
-                x_row,
-                x_outer,
-                y,
-                y_row: piece.y_row,
-                y_outer: piece.y_outer,
-                m: piece.grid.m,
-                outer: piece.grid.outer,
-                n: piece.n,
-                k,
-                offsets,
-                w: super::slice_from(weights, piece.row.saturating_mul(row_bytes)),
-                by_row: float::by_row(self.patches.n, k),
-                bias,
-                act: NO_ACT,
-            }))
+        let Patches { n, k, grid, .. } = self.patches;
+        let y_row = n.saturating_mul(ELEMENT_BYTES);
+        let sums = Sums {
+            weights,
+            bias,
+            offsets,
+            k,
+            by_row: self.patches.by_row,
+            act: NO_ACT,
+        };
+        let mut f = |meter: &mut Meter<'_, K>, x: &[u8], y: &mut [u8], piece: &Piece| {
+            self.patches.floats(meter, sums, x, y, piece)
         };
         self.patches.pieces(step, meter, grid, y_row, x, y, &mut f)
     }
@@ -192,16 +179,18 @@ impl Recurrent {
             start(c, given.and_then(|s| s.get(state..)));
             for (t, x) in x.chunks_exact(input.max(1)).take(self.steps).enumerate() {
                 let to = xh.get_mut(..input).ok_or_else(fault)?;
+                meter.copy(input.saturating_add(state))?;
                 to.copy_from_slice(x);
                 self.x.run(step, meter, packed, xh, gates)?;
                 let h = xh.get_mut(input..end).ok_or_else(fault)?;
-                // CAST: widens.
-                meter.spend((self.state as u64).saturating_mul(GATE_MACS))?;
-                vector(meter.kernels.lstm_cell_f32(float::LstmCell {
-                    gates,
-                    c: &mut *c,
-                    h: &mut *h,
-                }))?;
+                once(meter, work::gates(self.state), |k, work| {
+                    let layer = float::LstmCell {
+                        gates,
+                        c: &mut *c,
+                        h: &mut *h,
+                    };
+                    k.lstm_cell_f32(layer, work)
+                })?;
                 if !self.cell {
                     let at = t.saturating_mul(state);
                     let to = y.get_mut(at..).and_then(|y| y.get_mut(..state));
@@ -227,14 +216,15 @@ impl Recurrent {
             self.x
                 .run(step, meter, packed, x.ok_or_else(fault)?, of_x)?;
             matrix.run(step, meter, packed, h, of_h)?;
-            // CAST: widens.
-            meter.spend((self.state as u64).saturating_mul(GATE_MACS))?;
             let now = h.get_mut(..state).ok_or_else(fault)?;
-            vector(meter.kernels.gru_cell_f32(float::GruCell {
-                x: of_x,
-                r: of_h,
-                h: &mut *now,
-            }))?;
+            once(meter, work::gates(self.state), |k, work| {
+                let layer = float::GruCell {
+                    x: of_x,
+                    r: of_h,
+                    h: &mut *now,
+                };
+                k.gru_cell_f32(layer, work)
+            })?;
             let at = t.saturating_mul(state);
             let to = y.get_mut(at..).and_then(|y| y.get_mut(..state));
             to.ok_or_else(fault)?.copy_from_slice(now);

@@ -89,8 +89,17 @@ impl Products {
                 pack::pack_depthwise_list(list, part.of_mut(dst)?);
             }
         } else {
-            pack::pack_gemm(w, n, segments, k, out);
             let row_bytes = segments.checked_mul(k)?;
+            let panel = self.patches.panel;
+            if panel < PANEL {
+                let panels = w.chunks(panel.checked_mul(row_bytes)?.max(1));
+                let places = out.chunks_mut(panel.checked_mul(self.row_bytes())?.max(1));
+                for ((w, out), row) in panels.zip(places).zip((0..n).step_by(panel)) {
+                    pack::pack_gemm(w, panel.min(n.saturating_sub(row)), segments, k, out);
+                }
+            } else {
+                pack::pack_gemm(w, n, segments, k, out);
+            }
             let out = self.bias.of_mut(dst)?;
             pack::fold_gemm_bias(w, row_bytes, bias, self.x_zero, out);
             for (list, part) in lists {
@@ -113,8 +122,8 @@ impl Products {
             return Err(step.mismatch());
         };
         let ([x, ..], y, temp) = (&tensors.reads, &mut *tensors.write, &mut *tensors.temp);
-        let mut f = |kernels: &K, x: &[u8], y: &mut [u8], piece: &Piece| {
-            self.piece(&constants, kernels, x, y, piece);
+        let mut f = |meter: &mut Meter<'_, K>, x: &[u8], y: &mut [u8], piece: &Piece| {
+            self.piece(&constants, meter.kernels, x, y, piece);
             Ok(())
         };
         self.patches.run(step, meter, samples, x, y, temp, &mut f)
