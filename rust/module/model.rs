@@ -52,6 +52,7 @@ use crate::{
     },
     sys::{
         buf::{
+            has_room,
             NodeBuf,
             Placement, //
         },
@@ -150,8 +151,10 @@ pub(crate) const MAX_MODEL_BYTES: u64 = 256 << 20;
 /// Bytes of weights that are copied between two chances for others to run.
 const COPY_BYTES: usize = 1 << 20;
 
-/// Slots in the pool of a model that is too costly to run with preemption off, at the most.
+/// Slots in the pool of a model that is too costly to run with preemption off, at the most, and the bytes
+/// that more than one of them may have together.
 const POOL_SLOTS: usize = 16;
+const POOL_MEMORY: usize = 64 << 20;
 
 /// Where a model's memory shall lie.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -308,11 +311,52 @@ fn prepare(
     *plan = file
         .plan(steps)
         .map_err(|error| Failure::from_core(error, Kind::Model))?;
+    let room = Room::of(plan, &Costs::of(steps), file.dtype());
+    let bytes = plan.weight_bytes.saturating_add(room.all());
+    if !has_room(bytes) {
+        return Err(Failure::memory("weights and scratch", bytes));
+    }
     let mut weights = NodeBuf::new(plan.weight_bytes, spread.weights())
         .map_err(|_| Failure::memory("weights", plan.weight_bytes))?;
     file.pack(steps, plan, weights.as_mut_slice())
         .map_err(|error| Failure::from_core(error, Kind::Model))?;
     Ok(weights)
+}
+
+/// How much scratch memory a model gets.
+struct Room {
+    /// Samples that a slot is for.
+    samples: usize,
+    /// Bytes of a slot.
+    bytes: usize,
+    /// Slots of the pool; 0 for one for each CPU and context.
+    slots: usize,
+}
+
+impl Room {
+    fn of(plan: &Plan, costs: &Costs, dtype: DType) -> Self {
+        let one = plan.scratch_bytes;
+        let atomic = costs.scalar <= ATOMIC_MACS && one <= ATOMIC_SCRATCH;
+        let memory = if atomic { ATOMIC_SCRATCH } else { POOL_SCRATCH };
+        let samples = memory.checked_div(one).unwrap_or(SIDE_BY_SIDE);
+        let samples = samples.min(side_by_side(dtype, atomic, costs.vector));
+        let samples = samples.max(1);
+        let bytes = one.saturating_mul(samples);
+        let slots = POOL_MEMORY.checked_div(bytes).unwrap_or(POOL_SLOTS).max(1);
+        Room {
+            samples,
+            bytes,
+            slots: match atomic {
+                true => 0,
+                false => slots.min(2 * cpu::online_count()).min(POOL_SLOTS),
+            },
+        }
+    }
+
+    /// Bytes of all slots; those of CPUs are few.
+    fn all(&self) -> usize {
+        self.bytes.saturating_mul(self.slots)
+    }
 }
 
 impl Model {
@@ -386,19 +430,17 @@ impl Model {
         let costs = Costs::of(&parts.steps);
         let sites = Sites::new(&parts.plan, &parts.steps, network)
             .map_err(|_| Failure::memory("the plan", parts.plan.places()))?;
-        let atomic = costs.scalar <= ATOMIC_MACS && one <= ATOMIC_SCRATCH;
-        let memory = if atomic { ATOMIC_SCRATCH } else { POOL_SCRATCH };
-        let room = memory.checked_div(one).unwrap_or(SIDE_BY_SIDE);
-        let room = room.min(side_by_side(parts.ports.dtype, atomic, costs.vector));
-        let room = room.max(1);
-        let bytes = one.saturating_mul(room);
+        let Room {
+            samples: room,
+            bytes,
+            slots: pool,
+        } = Room::of(&parts.plan, &costs, parts.ports.dtype);
         let no_memory = |_| Failure::memory("scratch", bytes);
         let mut slots = KVec::new();
-        let scratch = if atomic {
+        let scratch = if pool == 0 {
             Scratch::Cpu(CpuScratch::new(one, bytes, spread.scratch()).map_err(no_memory)?)
         } else {
-            let count = (2 * cpu::online_count()).min(POOL_SLOTS);
-            for _ in 0..count {
+            for _ in 0..pool {
                 let slot = NodeBuf::new(bytes, spread.weights()).map_err(no_memory)?;
                 slots
                     .push(slot, GFP_KERNEL)

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 9
+ktap_plan 12
 
 make_models
 modprobe neural neural_cache_size=0
@@ -32,4 +32,9 @@ t "one of many multiplications may not" grep -q "^context: may-sleep" $D/network
 neuralctl new "$(yes '1-4096' | head -n 24 | paste -sd-)" --activation tanh -o /tmp/tanh.nnm >/dev/null
 neuralctl load /tmp/tanh.nnm --name tanh >/dev/null
 t "nor one of few, but many activations" grep -q "^context: may-sleep" $D/network_tanh/layers
+t "one of few bytes that needs much memory is taken" neuralctl load $V/floats/floats_large.nnm
+mib=$(($(field $D/network_floats_large/stats memory_bytes) >> 20))
+t "and gets it once ($mib MiB), not for every CPU" test "$mib" -lt 200
+refuse "several may not have more than half of what there is" "bytes for weights and scratch" \
+	sh -c "for i in 1 2 3 4; do neuralctl load $V/floats/floats_large.nnm --name large\$i || exit; done"
 t "unload" rmmod neural

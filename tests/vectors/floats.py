@@ -66,8 +66,15 @@ def odd() -> tuple[Net, Array]:
     return net, x
 
 
+def large() -> Net:
+    """A few bytes that need much memory and computing; it has no samples."""
+    net = Net("floats_large", [1024, 512, 64], 4)
+    net.mean()
+    return net
+
+
 def contents() -> dict[str, Any]:
-    files: dict[str, Any] = {}
+    files: dict[str, Any] = {"floats_large.nnm": large().file()}
     for net, samples in (mlp(), image(), odd(), *floats_ops.networks()):
         x = samples.astype("<f4")
         with np.errstate(invalid="ignore"):

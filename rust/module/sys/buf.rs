@@ -67,6 +67,13 @@ pub(super) fn unaccount(bytes: usize) {
     BYTES.fetch_sub(bytes as u64, Relaxed);
 }
 
+/// Whether the module may take so many more bytes: with what it has, half of the memory of the machine.
+pub(crate) fn has_room(bytes: usize) -> bool {
+    // CAST: Widening.
+    let most = (ffi::neural_shim_totalram_pages() as u64 / 2).saturating_mul(PAGE_SIZE as u64);
+    BYTES.load(Relaxed).saturating_add(bytes as u64) <= most
+}
+
 /// Pages, freed when dropped.
 ///
 /// # Invariants
@@ -76,7 +83,7 @@ struct Pages(KVVec<*mut ffi::Page>);
 
 impl Pages {
     fn new(count: usize, placement: Placement) -> Result<Self> {
-        if count as u64 > ffi::neural_shim_totalram_pages() as u64 / 2 {
+        if !has_room(count.saturating_mul(PAGE_SIZE)) {
             return Err(ENOMEM);
         }
         let mut pages = Pages(KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?);
