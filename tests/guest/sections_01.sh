@@ -11,8 +11,8 @@
 
 F=$V/floats
 T=/sys/kernel/tracing
-# The most multiply-accumulates of a section.
-MOST=262144
+# The most work of a section; a multiply-accumulate of single precision counts for two.
+MOST=327680
 
 ktap_plan 7
 
@@ -45,7 +45,7 @@ sed -n 's/^ *\(codes_predict\)-[0-9]* .* \([0-9.]*\): preempt_\([a-z]*\): caller
 	$T/trace >/tmp/changes
 begun=$(grep -c 'disable.*kernel_fpu_begin' /tmp/changes)
 same "every section is seen to begin" "$sections" "$begun"
-least=$((2 * macs / MOST))
+least=$((2 * 2 * macs / MOST))
 t "there are as many as its $macs multiply-accumulates ask for ($sections, at least $least)" \
 	test "$sections" -ge "$least"
 t "not many more" test "$sections" -le $((2 * least))

@@ -3,7 +3,7 @@
 # kernel: both
 #
 # Vector code: chosen, forced, switched off and on while predictions run, with
-# the same answers; sections are counted and bounded.
+# the same answers; sections are counted, and the longest is measured.
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
