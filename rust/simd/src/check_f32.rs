@@ -9,7 +9,9 @@
 //! instruction set, to be compared with that of another machine, where the same code is compared with
 //! f64 (`rust/simd/tests/f32_*.rs`).
 
-use neural_core::float::{self, Act, ChainLayer, Function, Operator, Rows, RowsMut};
+use neural_core::float::{
+    self, Act, ChainLayer, Function, Operator, Rows, RowsMut, SoftmaxPart, SoftmaxState,
+};
 use neural_core::int8::{panel_rows, LANES, PANEL, SLACK};
 use neural_simd::f32::Transpose;
 use neural_simd::{Isa, Set};
@@ -64,7 +66,8 @@ type Memory<'a> = [&'a mut [u8]; PARTS];
 /// Parts of the memory.
 pub(crate) const PARTS: usize = 5;
 
-/// Tries a layer: `None` if it did not run, else whether it is right as far as integers tell.
+/// Tries a layer: `None` if it did not run, else whether it is right as far as integers tell, and whether
+/// parts of it, where there are some, give the bits of the whole.
 type Try = fn(&mut Case<'_>, Memory<'_>) -> Option<bool>;
 
 /// An operation of the table.
@@ -200,6 +203,19 @@ fn bits(tensor: &[u8], i: usize) -> u32 {
     u32::from_le_bytes(word)
 }
 
+/// The result at an index. Those that are no number are all the same.
+fn result(tensor: &[u8], i: usize) -> u32 {
+    match bits(tensor, i) {
+        nan if nan & 0x7fff_ffff > 0x7f80_0000 => 0x7fc0_0000,
+        number => number,
+    }
+}
+
+/// Whether results are the same, bit by bit.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    (0..a.len().max(b.len()) / WORD).all(|i| result(a, i) == result(b, i))
+}
+
 /// The whole number at an index.
 fn at(tensor: &[u8], i: usize) -> i64 {
     value(bits(tensor, i))
@@ -290,13 +306,10 @@ impl Case<'_> {
         (self.enter)(&mut || layer(&self.set))
     }
 
-    /// Takes results into the digest. Those that are no number are all the same.
+    /// Takes results into the digest.
     fn absorb(&mut self, y: &[u8]) {
         for i in 0..y.len() / WORD {
-            let word = match bits(y, i) {
-                nan if nan & 0x7fff_ffff > 0x7f80_0000 => 0x7fc0_0000,
-                number => number,
-            };
+            let word = result(y, i);
             let mixed = (self.digest ^ u64::from(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             self.digest = mixed ^ mixed >> 29;
         }
@@ -580,7 +593,7 @@ fn normalise(case: &mut Case<'_>, [x, state, y, first, second]: Memory<'_>) -> O
     Some(left? && right?)
 }
 
-fn softmax(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
+fn softmax(case: &mut Case<'_>, [x, y, z, ..]: Memory<'_>) -> Option<bool> {
     let (n, rows) = (case.n.max(1), 1 + case.random.below(3));
     let x = case.place(x, rows * n, 6);
     let y = case.place(y, rows * n, 0);
@@ -594,7 +607,24 @@ fn softmax(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
             part: None,
         })
     });
-    case.condensed(done, y)
+    let right = case.condensed(done, y)?;
+    // The first row in two parts.
+    let (row, end) = (n * WORD, n / 2 / LANES * LANES * WORD);
+    let (x, z) = (&x[..row], &mut z[..row]);
+    let mut state = SoftmaxState::new();
+    for part in [SoftmaxPart::Top, SoftmaxPart::Sum, SoftmaxPart::Share] {
+        for range in [0..end, end..row] {
+            let (x, y) = (&x[range.clone()], &mut z[range]);
+            let n = y.len() / WORD;
+            let done = n == 0
+                || case.run(&mut |set| {
+                    let part = Some((part, &mut state));
+                    set.softmax_f32(&mut float::Softmax { x, y, n, log, part })
+                });
+            done.then_some(())?;
+        }
+    }
+    Some(right && same(z, &y[..row]))
 }
 
 fn norm(case: &mut Case<'_>, [x, gamma, beta, y, _]: Memory<'_>) -> Option<bool> {
@@ -617,7 +647,7 @@ fn norm(case: &mut Case<'_>, [x, gamma, beta, y, _]: Memory<'_>) -> Option<bool>
     case.condensed(done, y)
 }
 
-fn mean(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
+fn mean(case: &mut Case<'_>, [x, y, z, ..]: Memory<'_>) -> Option<bool> {
     let n = case.n;
     // What the sum is divided by is a power of two, where the result shall be exact.
     let log = case.random.below(3);
@@ -627,21 +657,29 @@ fn mean(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
     };
     let x = case.place(x, rows * n, 3);
     let y = case.place(y, n, 0);
-    let done = case.run(&mut |set| {
-        set.mean_f32(&mut float::Mean {
-            x,
-            row: n * WORD,
-            y,
-            rows,
-            n,
-            more: false,
-            count: rows,
+    let row = n * WORD;
+    let layer = |y: &mut [u8], from: usize, to: usize| {
+        case.run(&mut |set| {
+            set.mean_f32(&mut float::Mean {
+                x: &x[from * row..],
+                row,
+                y: &mut *y,
+                rows: to - from,
+                n,
+                more: from > 0,
+                count: if to == rows { rows } else { 0 },
+            })
         })
-    });
-    case.exact(done, y, |i| {
+    };
+    let done = layer(y, 0, rows);
+    // In two parts.
+    let (z, half) = (&mut z[..row], rows.div_ceil(2));
+    let parts = layer(z, 0, half) && (half == rows || layer(z, half, rows));
+    let right = case.exact(done && parts, y, |i| {
         let sum = (0..rows).map(|r| at(x, r * n + i)).sum();
         Some(scaled(sum, -(log as i32)))
-    })
+    });
+    Some(right? && same(z, y))
 }
 
 fn lstm(case: &mut Case<'_>, [gates, c, h, ..]: Memory<'_>) -> Option<bool> {
@@ -677,7 +715,7 @@ fn cosine(case: &mut Case<'_>, [x, rows, y, ..]: Memory<'_>) -> Option<bool> {
     case.condensed(done, y)
 }
 
-fn matmul(case: &mut Case<'_>, [x, b, y, ..]: Memory<'_>) -> Option<bool> {
+fn matmul(case: &mut Case<'_>, [x, b, y, z, _]: Memory<'_>) -> Option<bool> {
     let (length, other) = (case.n, case.random.below(14));
     let (n, k) = match case.random.below(2) {
         0 => (length, other),
@@ -694,29 +732,38 @@ fn matmul(case: &mut Case<'_>, [x, b, y, ..]: Memory<'_>) -> Option<bool> {
         Numbers::Whole => whole(1),
         _ => case.parameter(),
     };
-    let done = case.run(&mut |set| {
-        set.matmul_f32(&mut float::Matmul {
-            x: Rows {
-                bytes: x,
-                row: (k + gap) * WORD,
-            },
-            b: Rows {
-                bytes: b,
-                row: (columns + gap) * WORD,
-            },
-            y: RowsMut {
-                bytes: y,
-                row: (n + gap) * WORD,
-            },
-            m,
-            n,
-            k,
-            scale,
-            transposed,
-            more: false,
+    let (x_row, b_row, y_row) = ((k + gap) * WORD, (columns + gap) * WORD, (n + gap) * WORD);
+    let layer = |y: &mut [u8], from: usize, to: usize| {
+        case.run(&mut |set| {
+            set.matmul_f32(&mut float::Matmul {
+                x: Rows {
+                    bytes: &x[from * WORD..],
+                    row: x_row,
+                },
+                b: Rows {
+                    bytes: &b[from * b_row..],
+                    row: b_row,
+                },
+                y: RowsMut {
+                    bytes: &mut *y,
+                    row: y_row,
+                },
+                m,
+                n,
+                k: to - from,
+                scale,
+                transposed,
+                more: from > 0,
+            })
         })
-    });
-    case.exact(done, y, |i| {
+    };
+    let done = layer(y, 0, k);
+    // In two parts; what is multiplied by a scale does not go on.
+    let (z, half) = (&mut z[..y.len()], k / 2);
+    z.copy_from_slice(y);
+    let parts =
+        transposed || scale != whole(1) || half == 0 || layer(z, 0, half) && layer(z, half, k);
+    let right = case.exact(done, y, |i| {
         let (i, j) = (i / (n + gap), i % (n + gap));
         let second = |l: usize| match transposed {
             true => at(b, j * (k + gap) + l),
@@ -724,7 +771,8 @@ fn matmul(case: &mut Case<'_>, [x, b, y, ..]: Memory<'_>) -> Option<bool> {
         };
         let sum = || (0..k).map(|l| at(x, i * (k + gap) + l) * second(l)).sum();
         (j < n).then(|| whole(sum()))
-    })
+    });
+    Some(right? && parts && same(z, y))
 }
 
 fn transpose(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
@@ -829,7 +877,7 @@ fn depthwise(case: &mut Case<'_>, [x, w, bias, y, places]: Memory<'_>) -> Option
     })
 }
 
-fn pool(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
+fn pool(case: &mut Case<'_>, [x, y, z, ..]: Memory<'_>) -> Option<bool> {
     let channels = case.n.max(1);
     let mut sizes = |first: usize, count: usize| {
         [
@@ -842,21 +890,30 @@ fn pool(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
     let greatest = case.numbers == Numbers::Whole || case.random.below(2) == 1;
     let x = case.place(x, height * width * channels, 2);
     let y = case.place(y, out[0] * out[1] * channels, 0);
-    let done = case.run(&mut |set| {
-        set.pool_f32(&mut float::Pool {
-            x,
-            y,
-            image: [height, width, channels],
-            channels,
-            first: 0,
-            out,
-            window,
-            stride,
-            pad,
-            greatest,
+    let layer = |y: &mut [u8], channel: usize, count: usize, first: usize| {
+        case.run(&mut |set| {
+            set.pool_f32(&mut float::Pool {
+                x: &x[channel * WORD..],
+                y: &mut y[(first * channels + channel) * WORD..],
+                image: [height, width, channels],
+                channels: count,
+                first,
+                out: [out[0], out[1] - first],
+                window,
+                stride,
+                pad,
+                greatest,
+            })
         })
-    });
-    case.exact(done, y, |i| {
+    };
+    let done = layer(y, 0, channels, 0);
+    // In two parts; of a single line the last columns again.
+    let (z, half) = (&mut z[..y.len()], channels.div_ceil(2));
+    z.fill(0);
+    let parts = layer(z, 0, half, 0)
+        && (half == channels || layer(z, half, channels - half, 0))
+        && (out[0] > 1 || layer(z, 0, channels, out[1] / 2));
+    let right = case.exact(done, y, |i| {
         let (pixel, c) = (i / channels, i % channels);
         let first = [pixel / out[1] * stride[0], pixel % out[1] * stride[1]];
         let mut most = None;
@@ -869,7 +926,8 @@ fn pool(case: &mut Case<'_>, [x, y, ..]: Memory<'_>) -> Option<bool> {
             }
         }
         Some(most.map_or(0xff80_0000, whole))
-    })
+    });
+    Some(right? && parts && same(z, y))
 }
 
 fn mix(case: &mut Case<'_>, [a, b, c, y, _]: Memory<'_>) -> Option<bool> {
@@ -918,7 +976,7 @@ fn usage(case: &mut Case<'_>, [u, w, read, free, before]: Memory<'_>) -> Option<
     })
 }
 
-fn allocation(case: &mut Case<'_>, [u, y, ..]: Memory<'_>) -> Option<bool> {
+fn allocation(case: &mut Case<'_>, [u, y, z, ..]: Memory<'_>) -> Option<bool> {
     let n = case.n;
     let u = case.place(u, n, 0);
     if case.numbers == Numbers::Whole {
@@ -929,10 +987,22 @@ fn allocation(case: &mut Case<'_>, [u, y, ..]: Memory<'_>) -> Option<bool> {
         }
     }
     let y = case.place(y, n, 0);
-    let done =
-        case.run(&mut |set| set.allocation_f32(&mut float::Allocation { u, first: 0, y, n }));
+    let layer = |y: &mut [u8], first: usize| {
+        case.run(&mut |set| {
+            let y = &mut *y;
+            set.allocation_f32(&mut float::Allocation { u, first, y, n })
+        })
+    };
+    let done = layer(y, 0);
+    // In two parts.
+    let z = &mut z[..y.len()];
+    let (low, high) = z.split_at_mut(n / 2 * WORD);
+    let parts = layer(low, 0) && layer(high, n / 2);
     let first = (0..n).find(|&i| at(u, i) == 0);
-    case.exact(done, y, |i| Some(whole(i64::from(first == Some(i)))))
+    let right = case.exact(done && parts, y, |i| {
+        Some(whole(i64::from(first == Some(i))))
+    });
+    Some(right? && same(z, y))
 }
 
 fn write(case: &mut Case<'_>, [x, w, erase, add, before]: Memory<'_>) -> Option<bool> {
