@@ -737,7 +737,7 @@ impl Step {
 
     /// Whether it copies what is read, or was written, where it is.
     #[inline]
-    fn is_in_place(&self) -> bool {
+    pub fn is_in_place(&self) -> bool {
         let [from, ..] = &self.reads;
         let same = from.region == self.write.region;
         same && matches!(from.region, Region::Input | Region::Output)

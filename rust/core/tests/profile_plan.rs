@@ -34,9 +34,10 @@ fn titles(file: &[u8]) -> Vec<String> {
             assert_eq!(site.key().network, 7);
             titles.push(title(&site));
         } else {
-            // Counted at the place behind it.
-            let next = net.steps.get(place + 1).is_some_and(|step| step.is_copy());
-            assert!(next || (place == 0 && step.is_copy()), "{place}");
+            // Counted at the place behind it, which is one where something is done.
+            let next = net.steps.get(place + 1);
+            let next = next.is_some_and(|step| step.is_copy() && !step.is_in_place());
+            assert!(next || step.is_copy(), "{place}");
         }
     }
     let operations = net.steps.iter().filter(|step| !step.is_copy()).count();

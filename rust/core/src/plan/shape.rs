@@ -69,18 +69,20 @@ impl Plan {
     /// What is counted when the work at a place of this plan has ended, for a network of this id; `None`
     /// where nothing is, and the time belongs to the place that follows.
     ///
-    /// The copies of input and output belong to the first and the last operation. `steps` are those that
-    /// the plan came with.
+    /// The copies of input and output belong to the first and the last operation, if there is anything to
+    /// be copied. `steps` are those that the plan came with.
     pub fn site(&self, steps: &[Step], place: usize, network: u32) -> Option<Site> {
         let steps = steps.get(..self.steps)?;
         if place != self.chain_place() {
-            let copies = |place: usize| steps.get(place).is_some_and(Step::is_copy);
+            let copies = |step: &&Step| step.is_copy() && !step.is_in_place();
             let last = self.steps.saturating_sub(1);
-            let step = match place {
-                0 if copies(0) => return None,
-                _ if place == last && copies(last) => steps.get(place.checked_sub(1)?)?,
-                _ if place.checked_add(1) == Some(last) && copies(last) => return None,
-                _ => steps.get(place)?,
+            let copy = steps.get(last).filter(copies);
+            let step = match steps.get(place)? {
+                // The copy of the output.
+                step if place == last && copies(&step) => steps.get(place.checked_sub(1)?)?,
+                step if step.is_copy() => return None,
+                _ if place.checked_add(1) == Some(last) && copy.is_some() => return None,
+                step => step,
             };
             let key = Key {
                 network,
