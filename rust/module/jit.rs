@@ -229,6 +229,12 @@ impl Codes {
         }
     }
 
+    /// The places at which predictions find code at the moment.
+    pub(crate) fn live(&self) -> impl Iterator<Item = usize> + '_ {
+        let places = self.places.iter().enumerate();
+        places.filter_map(|(at, place)| place.as_ref()?.is_live().then_some(at))
+    }
+
     /// Predictions until now.
     fn total(&self) -> u64 {
         self.total.load(Relaxed)

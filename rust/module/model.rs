@@ -488,6 +488,11 @@ impl Model {
         self.weights.as_slice()
     }
 
+    /// What is counted at each place of the plan.
+    pub(crate) fn sites(&self) -> &Sites {
+        &self.sites
+    }
+
     /// Where code is found that was made for this model; `None` if there is none to be made.
     pub(crate) fn codes(&self) -> Option<&Codes> {
         self.codes.as_ref()

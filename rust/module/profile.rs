@@ -10,6 +10,8 @@
 //! Lock order: a network's `control`, or the kernel's lock of module parameters, then `WANTED`. Context:
 //! task, may sleep, unless said otherwise.
 
+mod hot;
+
 use core::{
     cell::Cell,
     fmt::Write,
@@ -49,7 +51,6 @@ use neural_core::{
         Op,
         Report,
         Site,
-        Status,
         Table,
         Timer, //
     }, //
@@ -75,6 +76,7 @@ use crate::{
     }, //
 };
 
+pub(crate) use self::hot::Shares;
 pub(crate) use crate::sys::profile::on;
 
 /// Buckets of the table that all CPUs share, and of that of one.
@@ -83,11 +85,6 @@ const LOCAL: usize = 128;
 
 /// One of so many predictions is measured when profiling is sampled; a power of 2.
 const SAMPLED: u64 = 64;
-
-/// From so many calls, and so many hundredths of a percent of all cycles, an operation is worth code of
-/// its own.
-const CANDIDATE_CALLS: u64 = 1000;
-const CANDIDATE_SHARE_E4: u64 = 100;
 
 /// How often counting is tried to learn what it costs.
 const ROUNDS: usize = 64;
@@ -344,6 +341,12 @@ impl Sites {
     pub(crate) fn memory(&self) -> usize {
         self.0.len() * core::mem::size_of::<Option<Site>>()
     }
+
+    /// What the work at a place is counted as: what is not counted there is part of what follows.
+    pub(crate) fn of(&self, place: usize) -> Option<&Key> {
+        let mut sites = self.0.iter().skip(place);
+        sites.find_map(Option::as_ref).map(Site::key)
+    }
 }
 
 /// Calls `run` with the tables, if there are some. Any context; with `atomic`, the caller stays where it
@@ -491,15 +494,6 @@ pub(crate) enum Form {
     Folded,
 }
 
-/// What becomes of an operation.
-fn status_of(entry: &Counted, cycles: u64) -> Status {
-    let often = entry.counts.calls() >= CANDIDATE_CALLS;
-    if often && entry.share_e4(cycles) >= CANDIDATE_SHARE_E4 {
-        return Status::Candidate;
-    }
-    Status::Plain
-}
-
 fn name_of(id: u32, out: &mut dyn Write) -> core::fmt::Result {
     match registry::by_id(id) {
         Ok(network) => out.write_str(network.name.as_str()),
@@ -524,7 +518,7 @@ pub(crate) fn show(
     }
     let by_network = network.is_some() || matches!(form, Form::Folded);
     let report = Report::new(&mut entries, by_network, lost);
-    let status = |entry: &Counted| status_of(entry, report.cycles());
+    let status = |entry: &Counted| hot::status_of(entry, report.cycles(), by_network);
     match form {
         Form::Text => report.write_text(&status, f),
         Form::Folded => report.write_folded(&name_of, f),

@@ -35,6 +35,7 @@ static bool neural_enable_jit = true;
 static struct neural_uint_param jit_threshold = { 1000, INT_MAX };
 static struct neural_uint_param jit_cache_kb = { NEURAL_JIT_ARENA_KB,
 						 NEURAL_JIT_ARENA_KB };
+static struct neural_uint_param jit_share = { 1, 100 };
 static struct neural_uint_param jit_gain = { 5, 1000 };
 static char *neural_models = "";
 static char *neural_force_isa = "auto";
@@ -88,7 +89,7 @@ static int uint_set(const char *value, const struct kernel_param *kp)
 		}
 	}
 	WRITE_ONCE(p->value, number);
-	if (p == &jit_cache_kb || p == &jit_threshold)
+	if (p == &jit_cache_kb || p == &jit_threshold || p == &jit_share)
 		neural_shim_jit_poke();
 	return 0;
 }
@@ -150,6 +151,10 @@ module_param_cb(neural_jit_threshold, &uint_ops, &jit_threshold, 0644);
 MODULE_PARM_DESC(
 	neural_jit_threshold,
 	"predictions of a network after which code is generated for it (default 1000)");
+module_param_cb(neural_jit_share, &uint_ops, &jit_share, 0644);
+MODULE_PARM_DESC(
+	neural_jit_share,
+	"per cent of all cycles from which on code is generated, for what is profiled (default 1)");
 module_param_cb(neural_jit_cache_kb, &uint_ops, &jit_cache_kb, 0644);
 MODULE_PARM_DESC(neural_jit_cache_kb,
 		 "the most KiB of generated code (default and limit 64)");
@@ -184,6 +189,11 @@ unsigned int neural_shim_param_jit_threshold(void)
 unsigned int neural_shim_param_jit_cache_kb(void)
 {
 	return READ_ONCE(jit_cache_kb.value);
+}
+
+unsigned int neural_shim_param_jit_share(void)
+{
+	return READ_ONCE(jit_share.value);
 }
 
 unsigned int neural_shim_param_jit_gain(void)

@@ -126,6 +126,7 @@ unsigned int neural_shim_param_cache_size(void);
 bool neural_shim_param_enable_jit(void);
 unsigned int neural_shim_param_jit_threshold(void);
 unsigned int neural_shim_param_jit_cache_kb(void);
+unsigned int neural_shim_param_jit_share(void);
 unsigned int neural_shim_param_jit_gain(void);
 const char *neural_shim_param_models(void);
 const char *neural_shim_param_force_isa(void);

@@ -20,6 +20,7 @@ load() {
 }
 jit() { field $D/jit "$1"; }
 kernel() { sed -n "s/^kernel: .* $1=\([^ ]*\).*/\1/p" $D/jit | paste -sd' '; }
+status() { awk '$1 == "CHAIN_I8" && $2 == "64x128x8" { print $6 }' "${1:-$D/hotspots}"; }
 bytes() { od -A n -t x1 -v -j "$1" -N "$2" $D/jit_code | tr -d ' \n'; }
 no_pages() { [ ! -e $WX ] || [ "$(cat $WX)" = SUCCESS ]; }
 
@@ -43,7 +44,7 @@ more_calls() {
 	return 1
 }
 
-ktap_plan 43
+ktap_plan 52
 
 load neural_jit_gain=0
 same "there is no code at first" "on 0 0" "$(jit state) $(jit kernels) $(jit used_bytes)"
@@ -135,6 +136,25 @@ load neural_jit_gain=1000 neural_jit_threshold=64
 predict 1 10 >/dev/null
 t "code that is not faster by enough is retired" becomes slow
 same "and takes no room" 0 "$(jit used_bytes)"
+rmmod neural
+
+# What the profile says of it. A share of all time is out of reach beside another network.
+modprobe neural neural_models=codes_mlp,codes_image neural_jit_gain=0 neural_jit_share=100 neural_profiling=2
+t "another network takes a part of the time" codes_predict codes_image $C/codes_image.in $C/codes_image.out 1 1
+write $D/network_codes_mlp/config "cache_size 0"
+t "what takes less than its share" predict 1 80
+same "gets no code" 0 "$(jit kernels)"
+same "and is no candidate" - "$(status)"
+write $P/neural_enable_jit 0
+write $P/neural_jit_share 1
+same "for a smaller share it is one" CAND "$(status)"
+write $P/neural_enable_jit 1
+t "and gets code" becomes published
+same "which the profile says, of all networks and of one" "JIT JIT" \
+	"$(status) $(status $D/network_codes_mlp/hotspots)"
+t "as JSON, too" grep -q '"operation":"CHAIN_I8",.*"status":"JIT"' $D/hotspots.json
+write $P/neural_enable_jit 0
+same "while it is not used, it is a candidate" CAND "$(status)"
 rmmod neural
 kernel_mark
 load neural_force_isa=scalar

@@ -53,6 +53,7 @@ use crate::{
     dispatch,
     failure::Line,
     model::Model,
+    profile::Shares,
     registry,
     sys::{
         kick,
@@ -191,6 +192,10 @@ pub(super) fn pass() {
     if param::enable_jit() {
         make_room(0, u64::MAX);
         let threshold = param::jit_threshold().into();
+        // Memory that cannot be had now can be had after the next kick.
+        let Ok(shares) = Shares::now() else {
+            return;
+        };
         registry::for_each(|network| {
             if kick::stopping() || !param::enable_jit() {
                 return;
@@ -202,8 +207,8 @@ pub(super) fn pass() {
                 .codes()
                 .is_some_and(|codes| codes.total() >= threshold)
             {
-                // Memory that cannot be had now can be had after the next kick.
-                let _ = consider(&model);
+                // Tried again after the next kick.
+                let _ = consider(&model, &shares);
             }
         });
     }
@@ -304,14 +309,20 @@ fn with<R>(place: &Arc<Place>, change: impl FnOnce(&mut Kernel) -> R) -> Option<
     kernels.iter_mut().find(mine).map(change)
 }
 
-/// Lets a model use the kernel for its chain, and makes the code if there is none yet.
-fn consider(model: &Model) -> Result {
+/// Lets a model use the kernel for its chain, and makes the code if there is none yet and the chain takes
+/// its share of the time.
+fn consider(model: &Model, shares: &Shares) -> Result {
     let (Some(codes), Some(descriptor)) = (model.codes(), candidate(model)) else {
         return Ok(());
     };
-    let Some(cell) = codes.places.get(model.plan().chain_place()) else {
+    let at = model.plan().chain_place();
+    let Some(cell) = codes.places.get(at) else {
         return Ok(());
     };
+    let key = model.sites().of(at);
+    if !key.is_none_or(|key| shares.worth(key)) {
+        return Ok(());
+    }
     if cell.as_ref().is_none() {
         cell.populate(find(&descriptor, codes.total())?);
     }

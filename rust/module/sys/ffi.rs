@@ -154,6 +154,7 @@ unsafe extern "C" {
     pub(super) safe fn neural_shim_param_enable_jit() -> bool;
     pub(super) safe fn neural_shim_param_jit_threshold() -> c_uint;
     pub(super) safe fn neural_shim_param_jit_cache_kb() -> c_uint;
+    pub(super) safe fn neural_shim_param_jit_share() -> c_uint;
     pub(super) safe fn neural_shim_param_jit_gain() -> c_uint;
     pub(super) safe fn neural_shim_param_models() -> *const c_char;
     pub(super) safe fn neural_shim_param_force_isa() -> *const c_char;

@@ -54,6 +54,11 @@ pub(crate) fn jit_cache_kb() -> u32 {
     ffi::neural_shim_param_jit_cache_kb()
 }
 
+/// `neural_jit_share`, in per cent.
+pub(crate) fn jit_share() -> u32 {
+    ffi::neural_shim_param_jit_share()
+}
+
 /// `neural_jit_gain`, in per cent.
 pub(crate) fn jit_gain() -> u32 {
     ffi::neural_shim_param_jit_gain()

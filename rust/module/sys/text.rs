@@ -447,6 +447,11 @@ impl Place {
         })
     }
 
+    /// Whether there is code at the moment. Any context.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.entry.load(Relaxed).is_null()
+    }
+
     /// Does a chain by the code, if there is some and it is for this chain. Any context with a section.
     #[inline]
     pub(crate) fn run(&self, _section: &FpuGuard, chain: &mut Chain<'_>) -> bool {
