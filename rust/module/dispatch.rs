@@ -23,7 +23,6 @@ use kernel::{
 use neural_core::{
     int8::{
         self,
-        Chain,
         Gemm,
         Requant,
         SLACK, //
@@ -31,6 +30,7 @@ use neural_core::{
     nnm::DType, //
 };
 use neural_simd::{
+    generated::Call,
     Features,
     Isa,
     Section,
@@ -222,8 +222,6 @@ pub(crate) struct Sections<'a> {
     /// The generated code of the model that runs, and where in its plan it is.
     codes: Loan<Codes>,
     place: Cell<usize>,
-    /// Calls of generated code.
-    generated: Cell<u32>,
 }
 
 impl Sections<'_> {
@@ -236,11 +234,6 @@ impl Sections<'_> {
     #[inline]
     pub(crate) fn with_codes<R>(&self, codes: Option<&Codes>, run: impl FnOnce() -> R) -> R {
         self.codes.lend(codes.filter(|_| self.jit), run)
-    }
-
-    /// Calls of generated code since this was asked.
-    pub(crate) fn take_generated(&self) -> u32 {
-        self.generated.take()
     }
 
     /// Lets others run; `false` ends the prediction.
@@ -302,19 +295,16 @@ impl Section for Sections<'_> {
     }
 
     #[inline]
-    fn chain_i8(&self, chain: &mut Chain<'_>) -> bool {
-        let Some(guard) = self.open.take() else {
-            return false;
+    fn generated(&self, mut call: Call<'_, '_>) -> bool {
+        let run = |codes: &Codes| {
+            let guard = self.open.take();
+            let section = guard.as_ref();
+            let place = self.place.get();
+            let done = section.is_some_and(|section| codes.run(section, place, &mut call));
+            self.open.set(guard);
+            done
         };
-        let place = self.place.get();
-        let done = self
-            .codes
-            .with(|codes| codes.chain_i8(&guard, place, chain));
-        self.open.set(Some(guard));
-        let done = done.unwrap_or(false);
-        let calls = self.generated.get();
-        self.generated.set(calls.wrapping_add(done.into()));
-        done
+        self.codes.with(run).unwrap_or(false)
     }
 }
 
@@ -341,7 +331,6 @@ pub(crate) fn kernels(vector: bool, jit: bool, stop: Option<&AtomicBool>) -> Dis
         jit,
         codes: Loan::new(),
         place: Cell::new(0),
-        generated: Cell::new(0),
     };
     Simd::new(set, sections)
 }

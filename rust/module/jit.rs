@@ -8,6 +8,7 @@
 //! nothing. Context: task, may sleep, unless said otherwise.
 
 mod kernels;
+pub(crate) mod learn;
 pub(crate) mod verify;
 
 use core::sync::atomic::{
@@ -23,8 +24,8 @@ use kernel::{
         SetOnce, //
     }, //
 };
-use neural_core::int8::Chain;
 use neural_jit::Isa;
+use neural_simd::generated::Call;
 
 use crate::{
     dispatch,
@@ -143,12 +144,9 @@ impl Drop for Jit {
 /// Predictions that are counted before the sum of all CPUs is told.
 const STRIDE: u32 = 64;
 
-/// What happened on one CPU; a line of the cache each.
+/// Predictions on one CPU; a line of the cache each.
 #[repr(align(64))]
-struct Calls {
-    predictions: AtomicU32,
-    generated: AtomicU64,
-}
+struct Calls(AtomicU32);
 
 /// What a model has of generated code: a place for each step of its plan.
 pub(crate) struct Codes {
@@ -158,8 +156,6 @@ pub(crate) struct Codes {
     total: AtomicU64,
     /// Those that the worker has seen.
     seen: AtomicU64,
-    /// Calls of generated code that were told.
-    told: AtomicU64,
 }
 
 impl Codes {
@@ -173,17 +169,12 @@ impl Codes {
             calls: KVec::with_capacity(cpu::nr_cpu_ids(), GFP_KERNEL)?,
             total: AtomicU64::new(0),
             seen: AtomicU64::new(0),
-            told: AtomicU64::new(0),
         };
         for _ in 0..places {
             codes.places.push(SetOnce::new(), GFP_KERNEL)?;
         }
         for _ in 0..cpu::nr_cpu_ids() {
-            let calls = Calls {
-                predictions: AtomicU32::new(0),
-                generated: AtomicU64::new(0),
-            };
-            codes.calls.push(calls, GFP_KERNEL)?;
+            codes.calls.push(Calls(AtomicU32::new(0)), GFP_KERNEL)?;
         }
         Ok(Some(codes))
     }
@@ -194,23 +185,17 @@ impl Codes {
             + self.calls.len() * core::mem::size_of::<Calls>()
     }
 
-    /// Counts predictions on a CPU, which the caller stays on if he can, and the calls of generated code
-    /// in them. Any context.
+    /// Counts predictions on a CPU, which the caller stays on if he can. Any context.
     #[inline]
-    pub(crate) fn count(&self, cpu: usize, samples: usize, generated: u32) {
-        let Some(calls) = self.calls.get(cpu) else {
+    pub(crate) fn count(&self, cpu: usize, samples: usize) {
+        let Some(Calls(predictions)) = self.calls.get(cpu) else {
             return;
         };
         // Who interrupts this in between is not counted.
-        let before = calls.predictions.load(Relaxed);
+        let before = predictions.load(Relaxed);
         // CAST: A few.
         let after = before.wrapping_add(samples as u32);
-        calls.predictions.store(after, Relaxed);
-        if generated != 0 {
-            let sum = calls.generated.load(Relaxed);
-            let sum = sum.wrapping_add(generated.into());
-            calls.generated.store(sum, Relaxed);
-        }
+        predictions.store(after, Relaxed);
         if before / STRIDE != after / STRIDE {
             self.add((after / STRIDE).wrapping_sub(before / STRIDE));
         }
@@ -246,18 +231,11 @@ impl Codes {
         total.wrapping_sub(self.seen.swap(total, Relaxed))
     }
 
-    /// Calls of generated code since the last time this was asked, by who has the list of kernels.
-    fn more_generated(&self) -> u64 {
-        let sum = |sum: u64, calls: &Calls| sum.wrapping_add(calls.generated.load(Relaxed));
-        let all = self.calls.iter().fold(0, sum);
-        all.wrapping_sub(self.told.swap(all, Relaxed))
-    }
-
-    /// Does the chain at a place of the plan by generated code, if there is some.
+    /// Does something at a place of the plan by generated code, if there is some for it.
     #[inline]
-    pub(crate) fn chain_i8(&self, section: &FpuGuard, place: usize, chain: &mut Chain<'_>) -> bool {
+    pub(crate) fn run(&self, section: &FpuGuard, place: usize, call: &mut Call<'_, '_>) -> bool {
         match self.places.get(place).and_then(SetOnce::as_ref) {
-            Some(place) => place.run(section, chain),
+            Some(place) => place.run(section, call),
             None => false,
         }
     }

@@ -9,18 +9,24 @@ use kernel::{
     sync::Arc, //
 };
 use neural_core::int8::Chain;
-use neural_jit::Descriptor;
+use neural_jit::{
+    GemmF32,
+    Limit, //
+};
+use neural_simd::generated::Call;
 
 use crate::{
+    dispatch,
     jit::{
         self,
+        learn::Work,
         verify::Trial, //
     },
     sys::fpu::FpuGuard,
     sys::text::{
         self,
-        ChainCode,
         Draft,
+        Made,
         Place,
         Published,
         Room,
@@ -30,8 +36,8 @@ use crate::{
     }, //
 };
 
-/// Constants of a chain of two dense layers, and its layers with this zero point at the end.
-fn chain(zero: i32) -> Result<(KVVec<u8>, KVVec<u8>)> {
+/// A chain of two dense layers with this zero point at the end, and its weights.
+fn chain(zero: i32) -> Result<(Work, KVVec<u8>)> {
     /// Rows of both layers, with what is there to fill vectors.
     const ROWS: usize = 16;
 
@@ -60,18 +66,59 @@ fn chain(zero: i32) -> Result<(KVVec<u8>, KVVec<u8>)> {
             layers.extend_from_slice(&field.to_le_bytes(), GFP_KERNEL)?;
         }
     }
-    Ok((layers, weights))
+    let start = weights.len();
+    weights.extend_from_slice(&layers, GFP_KERNEL)?;
+    let layers = start..weights.len();
+    Ok((Work::ChainI8 { layers, flip: true }, weights))
 }
 
-/// Code for such a chain.
-fn code(layers: &[u8], weights: &[u8]) -> Result<ChainCode> {
+/// Products of numbers: as many positions, results and elements, and weights and biases.
+fn product([positions, n, k]: [u32; 3]) -> Result<(Work, KVVec<u8>)> {
+    let mut weights = KVVec::new();
+    let rows = n.next_multiple_of(16);
+    for i in 0..(k + 1) * rows {
+        // From -1 to 1, in steps that are exact.
+        let exponent = 120 + (i % 7);
+        let bits = (i % 2) << 31 | exponent << 23 | (i % 8) << 20;
+        weights.extend_from_slice(&bits.to_le_bytes(), GFP_KERNEL)?;
+    }
+    let gemm = GemmF32 {
+        positions,
+        n,
+        k,
+        x_row: 4 * k,
+        y_row: 4 * n,
+        limit: Limit::Zero,
+    };
+    // CAST: Widening.
+    let end = 4 * (k * rows) as usize;
+    let bias = end..weights.len();
+    Ok((
+        Work::GemmF32 {
+            gemm,
+            w: 0..end,
+            bias,
+        },
+        weights,
+    ))
+}
+
+/// Code for such a call.
+fn code(work: &Work, weights: &[u8]) -> Result<Made> {
     let (way, isa) = jit::ground().ok_or(EOPNOTSUPP)?;
-    let descriptor = Descriptor::chain_i8(layers, weights, true).ok_or(EINVAL)?;
+    let descriptor = work.descriptor(weights).ok_or(EINVAL)?;
     let draft = Draft::new(descriptor, isa, way);
     draft.and_then(|mut draft| draft.write()).map_err(|why| {
         pr_err!("no code: {why:?}\n");
         EINVAL
     })
+}
+
+/// Whether code for the first call passes as code for the second.
+fn passes(made: (&Work, &[u8]), tried: (&Work, &[u8])) -> Result<bool> {
+    let set = dispatch::set().ok_or(EOPNOTSUPP)?;
+    let code = code(made.0, made.1)?;
+    Trial::new(tried.0, tried.1, set)?.compare(&code)
 }
 
 #[kunit_tests(neural_jit)]
@@ -152,26 +199,45 @@ mod tests {
 
     #[test]
     fn code_that_gives_what_scalar_code_gives_is_told_from_code_that_does_not() -> Result {
-        let (layers, weights) = chain(130)?;
-        let (others, _) = chain(131)?;
-        let code = code(&layers, &weights)?;
-        let right = Trial::new(&layers, true, &weights)?.compare(&code)?;
-        let wrong = Trial::new(&others, true, &weights)?.compare(&code)?;
-        assert!(right);
-        assert!(!wrong);
+        let (right, weights) = chain(130)?;
+        let (wrong, others) = chain(131)?;
+        let same = passes((&right, &weights), (&right, &weights))?;
+        let other = passes((&right, &weights), (&wrong, &others))?;
+        assert!(same);
+        assert!(!other);
+        Ok(())
+    }
+
+    #[test]
+    fn code_for_a_product_of_numbers_is_told_from_code_for_another_one() -> Result {
+        for shape in [[1, 70, 33], [5, 40, 20]] {
+            let (right, weights) = product(shape)?;
+            let same = passes((&right, &weights), (&right, &weights))?;
+            let (mut wrong, _) = product(shape)?;
+            if let Work::GemmF32 { gemm, .. } = &mut wrong {
+                gemm.limit = Limit::None;
+            }
+            let other = passes((&wrong, &weights), (&right, &weights))?;
+            assert!(same);
+            assert!(!other);
+        }
         Ok(())
     }
 
     #[test]
     fn code_is_found_in_its_place_while_it_is_published() -> Result {
-        let (layers, weights) = chain(130)?;
+        let (work, weights) = chain(130)?;
+        let Work::ChainI8 { layers, .. } = &work else {
+            return Err(EINVAL);
+        };
+        let layers = weights.get(layers.clone()).ok_or(EINVAL)?;
         let before = text::used_bytes();
-        let descriptor = Descriptor::chain_i8(&layers, &weights, true).ok_or(EINVAL)?;
-        let place = Arc::new(Place::new(&descriptor).ok_or(EINVAL)?, GFP_KERNEL)?;
+        let descriptor = work.descriptor(&weights).ok_or(EINVAL)?;
+        let place = Arc::new(Place::new(&descriptor)?, GFP_KERNEL)?;
         let (mut y, mut temp) = ([0u8; 5], [0u8; 512]);
         let mut found = || {
             let mut chain = Chain {
-                layers: &layers,
+                layers,
                 weights: &weights,
                 x: &[0; 20],
                 y: &mut y,
@@ -179,18 +245,19 @@ mod tests {
                 temp: &mut temp,
                 width: 256,
             };
-            FpuGuard::new().map(|section| place.run(&section, &mut chain))
+            FpuGuard::new().map(|section| place.run(&section, &mut Call::ChainI8(&mut chain)))
         };
         let first = found();
-        let published = Published::new(place.clone(), code(&layers, &weights)?)?;
+        let published = Published::new(place.clone(), code(&work, &weights)?)?;
         let second = found();
-        let twice = Published::new(place.clone(), code(&layers, &weights)?).err();
+        let twice = Published::new(place.clone(), code(&work, &weights)?).err();
         drop(published);
         let third = found();
         assert_eq!(first, Some(false));
         assert_eq!(second, Some(true));
         assert_eq!(twice, Some(EBUSY));
         assert_eq!(third, Some(false));
+        assert_eq!(place.calls(), 1);
         assert_eq!(text::used_bytes(), before);
         Ok(())
     }

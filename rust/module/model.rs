@@ -448,10 +448,11 @@ impl Model {
             }
             Scratch::Pool
         };
-        let codes = match parts.plan.chain_steps() {
-            0 => None,
-            _ => Codes::new(parts.plan.places())
-                .map_err(|_| Failure::memory("the places of generated code", bytes))?,
+        let places = parts.plan.places();
+        let codes = match parts.ports.dtype {
+            DType::I8 | DType::F32 => Codes::new(places)
+                .map_err(|_| Failure::memory("the places of generated code", places))?,
+            DType::Q16 | DType::I16 | DType::I32 => None,
         };
         let pool_memory = slots.iter().map(NodeBuf::memory).sum();
         let pool_slots = slots.len();
@@ -481,6 +482,11 @@ impl Model {
     /// The plan.
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The steps of the plan.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// The packed weights.
@@ -595,8 +601,7 @@ impl Model {
             let result = kernels.section().with_codes(self.codes.as_ref(), watched);
             result.map_err(|error| Failure::from_core(error, Kind::Input))?;
             if let Some(codes) = &self.codes {
-                let generated = kernels.section().take_generated();
-                codes.count(cpu::current_cpu(), samples, generated);
+                codes.count(cpu::current_cpu(), samples);
             }
         }
         Ok(())

@@ -34,6 +34,19 @@ becomes() {
 	return 1
 }
 
+# calls CODE: how often it was called.
+calls() { sed -n "s/^kernel: $1 .* calls=\([0-9]*\).*/\1/p" $D/jit; }
+
+# made CODE: wait until predictions use it.
+made() {
+	for _ in $(seq 100); do
+		! grep -q "^kernel: $1 state=published" $D/jit || return 0
+		sleep 0.1
+	done
+	cat $D/jit
+	return 1
+}
+
 # more_calls NETWORK: predictions of a network come to be made by generated code.
 more_calls() {
 	start=$(kernel calls)
@@ -44,7 +57,7 @@ more_calls() {
 	return 1
 }
 
-ktap_plan 52
+ktap_plan 64
 
 load neural_jit_gain=0
 same "there is no code at first" "on 0 0" "$(jit state) $(jit kernels) $(jit used_bytes)"
@@ -155,6 +168,25 @@ same "which the profile says, of all networks and of one" "JIT JIT" \
 t "as JSON, too" grep -q '"operation":"CHAIN_I8",.*"status":"JIT"' $D/hotspots.json
 write $P/neural_enable_jit 0
 same "while it is not used, it is a candidate" CAND "$(status)"
+rmmod neural
+
+# Single layers of codes, and products of numbers: of several positions, and in a recurrent cell.
+modprobe neural neural_models=codes_image,floats_transformer,floats_cells neural_jit_gain=0 neural_jit_threshold=64
+while read -r net folder code; do
+	write "$D/network_$net/config" "cache_size 0"
+	files="$V/$folder/$net.in $V/$folder/$net.out"
+	# shellcheck disable=SC2086 # two files
+	t "$net by vector code" codes_predict "$net" $files 1 8
+	t "gets code for $code" made "$code"
+	before=$(calls "$code")
+	# shellcheck disable=SC2086
+	t "which gives the same answers" codes_predict "$net" $files 1 1
+	same "and is called" 1 "$(($(calls "$code") > before))"
+done <<'END'
+codes_image codes gemm_i8 1x384x10
+floats_transformer floats gemm_f32 8x16x24
+floats_cells floats gemm_f32 1x10x24
+END
 rmmod neural
 kernel_mark
 load neural_force_isa=scalar

@@ -486,7 +486,7 @@ impl ChainLayer {
     pub const BYTES: usize = 64;
 
     /// The numbers in their order.
-    pub(crate) fn fields(&self) -> [i32; 16] {
+    pub fn fields(&self) -> [i32; 16] {
         // CAST: the same bits.
         let bits = |n: u32| n as i32;
         let [r0, r1, r2, r3, r4, r5] = self.reserved;

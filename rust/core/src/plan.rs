@@ -276,13 +276,6 @@ impl Plan {
     pub const fn chain_steps(&self) -> usize {
         self.chain.steps
     }
-
-    /// The layers of a chain of 8-bit codes as they stand in the packed weights, and whether the output
-    /// gets codes; `None` if there is no such chain, or if it is not done as one by kernels with this
-    /// [`Kernels::tile_macs`].
-    pub fn chain_layers<'a>(&self, weights: &'a [u8], tile_macs: u64) -> Option<(&'a [u8], bool)> {
-        self.chain.codes(weights, tile_macs)
-    }
 }
 
 /// A dense layer, or some of its rows: `output = W input + bias`, Q16.16, `R` rows, `N` inputs.

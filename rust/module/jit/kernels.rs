@@ -7,7 +7,7 @@
 //! 1. *candidate*: a network that uses it has made enough predictions;
 //! 2. *compiling*: the worker makes the code, which the structure checker reads again, and writes it
 //!    where no prediction finds it;
-//! 3. *verified*: it gives what the scalar functions give;
+//! 3. *verified*: it gives what the scalar functions give, or vector code where there are none;
 //! 4. *published*: predictions use it from the next one on;
 //! 5. *retired*: it was not faster by enough, or wrong, or others needed the room; what was evicted
 //!    becomes a candidate again when it is needed more than others.
@@ -38,10 +38,14 @@ use neural_jit::{
     Facts,
     LAYERS, //
 };
-use neural_simd::SECTION_WORK;
 
 use super::{
     ground,
+    learn::{
+        learn,
+        Learnt,
+        Work, //
+    },
     off,
     verify::{
         Times,
@@ -109,36 +113,60 @@ impl State {
 }
 
 /// A descriptor that lives by itself.
-struct Shape {
-    layers: KVVec<u8>,
-    facts: [Facts; LAYERS],
-    flip: bool,
+enum Shape {
+    ChainI8 {
+        layers: KVVec<u8>,
+        facts: [Facts; LAYERS],
+        flip: bool,
+    },
+    ChainF32 {
+        layers: KVVec<u8>,
+    },
+    /// What refers to nothing.
+    Plain(Descriptor<'static>),
 }
 
 impl Shape {
     fn of(descriptor: &Descriptor<'_>) -> Result<Self> {
-        let Descriptor::ChainI8 {
-            layers,
-            facts,
-            flip,
-        } = descriptor
-        else {
-            return Err(EINVAL);
+        let copy = |layers: &[u8]| -> Result<KVVec<u8>> {
+            let mut copy = KVVec::with_capacity(layers.len(), GFP_KERNEL)?;
+            copy.extend_from_slice(layers, GFP_KERNEL)?;
+            Ok(copy)
         };
-        let mut copy = KVVec::with_capacity(layers.len(), GFP_KERNEL)?;
-        copy.extend_from_slice(layers, GFP_KERNEL)?;
-        Ok(Shape {
-            layers: copy,
-            facts: *facts,
-            flip: *flip,
+        Ok(match *descriptor {
+            Descriptor::ChainI8 {
+                layers,
+                facts,
+                flip,
+            } => Shape::ChainI8 {
+                layers: copy(layers)?,
+                facts,
+                flip,
+            },
+            Descriptor::ChainF32 { layers } => Shape::ChainF32 {
+                layers: copy(layers)?,
+            },
+            Descriptor::GemmI8(gemm) => Shape::Plain(Descriptor::GemmI8(gemm)),
+            Descriptor::GemmF32(gemm) => Shape::Plain(Descriptor::GemmF32(gemm)),
+            Descriptor::CosineF32 { rows, n, eps } => {
+                Shape::Plain(Descriptor::CosineF32 { rows, n, eps })
+            }
         })
     }
 
     fn descriptor(&self) -> Descriptor<'_> {
-        Descriptor::ChainI8 {
-            layers: &self.layers,
-            facts: self.facts,
-            flip: self.flip,
+        match self {
+            Shape::ChainI8 {
+                layers,
+                facts,
+                flip,
+            } => Descriptor::ChainI8 {
+                layers,
+                facts: *facts,
+                flip: *flip,
+            },
+            Shape::ChainF32 { layers } => Descriptor::ChainF32 { layers },
+            Shape::Plain(descriptor) => *descriptor,
         }
     }
 }
@@ -151,8 +179,6 @@ struct Kernel {
     state: State,
     code: Option<Published>,
     times: Times,
-    /// Calls of its code.
-    calls: u64,
     /// Predictions of the networks that have it, those of the past counting less and less.
     recent: u64,
     /// Whether a network has it.
@@ -173,13 +199,6 @@ pub(super) fn init() {
 /// Takes all code away, and gives the list back, which would outlive the module.
 pub(super) fn clear() {
     *KERNELS.lock() = KVec::new();
-}
-
-/// What can be generated for a model, and with which constants.
-fn candidate(model: &Model) -> Option<Descriptor<'_>> {
-    let weights = model.weights();
-    let (layers, flip) = model.plan().chain_layers(weights, SECTION_WORK)?;
-    Descriptor::chain_i8(layers, weights, flip)
 }
 
 /// The worker's work: takes away what nobody needs, and makes what many do.
@@ -224,22 +243,6 @@ fn refuse(refusal: Refusal) {
     }
 }
 
-/// Calls `each` with every kernel that a network has, and the places of its model.
-fn for_each_used(kernels: &mut [Kernel], mut each: impl FnMut(&mut Kernel, &Codes)) {
-    registry::for_each(|network| {
-        let model = network.model();
-        let Some(codes) = model.as_ref().and_then(|model| model.codes()) else {
-            return;
-        };
-        for place in codes.places.iter().filter_map(SetOnce::as_ref) {
-            let mine = |kernel: &&mut Kernel| Arc::ptr_eq(&kernel.place, place);
-            if let Some(kernel) = kernels.iter_mut().find(mine) {
-                each(kernel, codes);
-            }
-        }
-    });
-}
-
 /// Finds out how much kernels are needed, and drops those that no network has.
 fn account() {
     let mut kernels = KERNELS.lock();
@@ -247,10 +250,19 @@ fn account() {
         kernel.used = false;
         kernel.recent /= 2;
     }
-    for_each_used(&mut kernels, |kernel, codes| {
-        kernel.used = true;
-        kernel.recent = kernel.recent.saturating_add(codes.more());
-        kernel.calls = kernel.calls.saturating_add(codes.more_generated());
+    registry::for_each(|network| {
+        let model = network.model();
+        let Some(codes) = model.as_ref().and_then(|model| model.codes()) else {
+            return;
+        };
+        let more = codes.more();
+        for place in codes.places.iter().filter_map(SetOnce::as_ref) {
+            let mine = |kernel: &&mut Kernel| Arc::ptr_eq(&kernel.place, place);
+            if let Some(kernel) = kernels.iter_mut().find(mine) {
+                kernel.used = true;
+                kernel.recent = kernel.recent.saturating_add(more);
+            }
+        }
     });
     kernels.retain(|kernel| kernel.used);
 }
@@ -286,7 +298,7 @@ fn find(descriptor: &Descriptor<'_>, calls: u64) -> Result<Arc<Place>> {
     if let Some(kernel) = kernels.iter().find(same) {
         return Ok(kernel.place.clone());
     }
-    let place = Arc::new(Place::new(descriptor).ok_or(EINVAL)?, GFP_KERNEL)?;
+    let place = Arc::new(Place::new(descriptor)?, GFP_KERNEL)?;
     let kernel = Kernel {
         key,
         shape: Arc::new(Shape::of(descriptor)?, GFP_KERNEL)?,
@@ -294,7 +306,6 @@ fn find(descriptor: &Descriptor<'_>, calls: u64) -> Result<Arc<Place>> {
         state: State::Candidate,
         code: None,
         times: Times::default(),
-        calls: 0,
         recent: calls,
         used: true,
     };
@@ -309,20 +320,30 @@ fn with<R>(place: &Arc<Place>, change: impl FnOnce(&mut Kernel) -> R) -> Option<
     kernels.iter_mut().find(mine).map(change)
 }
 
-/// Lets a model use the kernel for its chain, and makes the code if there is none yet and the chain takes
-/// its share of the time.
+/// Lets a model use kernels, and makes the code of those that have none yet: for what its predictions ask
+/// of vector code, and what takes its share of the time.
 fn consider(model: &Model, shares: &Shares) -> Result {
-    let (Some(codes), Some(descriptor)) = (model.codes(), candidate(model)) else {
+    let (Some(codes), Some(set)) = (model.codes(), dispatch::set()) else {
         return Ok(());
     };
-    let at = model.plan().chain_place();
-    let Some(cell) = codes.places.get(at) else {
-        return Ok(());
-    };
-    let key = model.sites().of(at);
-    if !key.is_none_or(|key| shares.worth(key)) {
+    if !model.vectorised(1) {
         return Ok(());
     }
+    for learnt in learn(model, set)? {
+        let key = model.sites().of(learnt.place);
+        if key.is_none_or(|key| shares.worth(key)) && !kick::stopping() {
+            provide(model, codes, &learnt)?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets a model use the kernel for a call, and makes the code if there is none yet.
+fn provide(model: &Model, codes: &Codes, learnt: &Learnt) -> Result {
+    let descriptor = learnt.work.descriptor(model.weights());
+    let (Some(cell), Some(descriptor)) = (codes.places.get(learnt.place), descriptor) else {
+        return Ok(());
+    };
     if cell.as_ref().is_none() {
         cell.populate(find(&descriptor, codes.total())?);
     }
@@ -339,7 +360,7 @@ fn consider(model: &Model, shares: &Shares) -> Result {
     let Some(Some((before, shape, recent))) = with(place, open) else {
         return Ok(());
     };
-    let state = match compile(place, &shape, model, recent) {
+    let state = match compile(place, &shape, model, &learnt.work, recent) {
         Ok(state) => state,
         Err(error) => {
             with(place, |kernel| kernel.state = before);
@@ -356,7 +377,13 @@ fn consider(model: &Model, shares: &Shares) -> Result {
 }
 
 /// Makes code, tries it, lets predictions find it, and measures it: what has become of it.
-fn compile(place: &Arc<Place>, shape: &Shape, model: &Model, recent: u64) -> Result<State> {
+fn compile(
+    place: &Arc<Place>,
+    shape: &Shape,
+    model: &Model,
+    work: &Work,
+    recent: u64,
+) -> Result<State> {
     let (way, isa) = ground().ok_or(ENODEV)?;
     let set = dispatch::set().ok_or(ENODEV)?;
     let retired = |why| Ok(State::Retired(why));
@@ -379,13 +406,13 @@ fn compile(place: &Arc<Place>, shape: &Shape, model: &Model, recent: u64) -> Res
             Err(_) => return Err(ENOMEM),
         }
     };
-    let mut trial = Trial::new(&shape.layers, shape.flip, model.weights())?;
+    let mut trial = Trial::new(work, model.weights(), set)?;
     if !trial.compare(&code)? {
-        return wrong(shape, "does not give what scalar code gives");
+        return wrong(shape, "does not give what other code gives");
     }
     with(place, |kernel| kernel.state = State::Verified);
     let published = Published::new(place.clone(), code)?;
-    let times = trial.measure(&set, published.code())?;
+    let times = trial.measure(published.code())?;
     with(place, |kernel| {
         kernel.code = Some(published);
         kernel.times = times;
@@ -426,10 +453,7 @@ pub(crate) fn write_text(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "arena_bytes: {ARENA_BYTES}")?;
     writeln!(f, "arena_address: {:#x}", text::arena_address())?;
     writeln!(f, "used_bytes: {}", text::used_bytes())?;
-    let mut kernels = KERNELS.lock();
-    for_each_used(&mut kernels, |kernel, codes| {
-        kernel.calls = kernel.calls.saturating_add(codes.more_generated());
-    });
+    let kernels = KERNELS.lock();
     writeln!(f, "kernels: {}", kernels.len())?;
     for kernel in kernels.iter() {
         let (at, bytes) = kernel.code.as_ref().map_or((0, 0), |published| {
@@ -443,7 +467,7 @@ pub(crate) fn write_text(f: &mut fmt::Formatter<'_>) -> fmt::Result {
             "kernel: {} state={} address={at:#x} bytes={bytes} calls={} ticks={}.{} simd_ticks={}.{} speedup={}.{:02}",
             Named(&kernel.shape),
             kernel.state.name(),
-            kernel.calls,
+            kernel.place.calls(),
             generated / 10,
             generated % 10,
             vector / 10,

@@ -11,6 +11,7 @@ use core::{
     ops::Range,
     sync::atomic::{
         AtomicPtr,
+        AtomicU64,
         AtomicU8,
         Ordering::{
             Acquire,
@@ -26,19 +27,24 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use neural_core::int8::Chain;
+use neural_core::float::Function;
 use neural_jit::{
     Descriptor,
     EmitError,
     Exit,
-    Isa, //
+    GemmF32,
+    GemmI8,
+    Isa,
+    Limit, //
 };
 use neural_simd::generated::{
     self,
-    ChainBounds, //
+    Bounds,
+    Call, //
 };
 
 use super::{
+    cpu,
     ffi,
     fpu::FpuGuard, //
 };
@@ -305,7 +311,7 @@ impl Drop for Code {
 }
 
 /// The most bytes of one piece of code.
-const MOST: usize = 16 << 10;
+const MOST: usize = ARENA_BYTES / 2;
 
 /// Why there is no code for a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -329,7 +335,7 @@ impl From<EmitError> for NoCode {
 /// Code for a descriptor that is yet to get a place in the arena.
 pub(crate) struct Draft<'a> {
     descriptor: Descriptor<'a>,
-    bounds: ChainBounds,
+    bounds: Bounds,
     isa: Isa,
     way: Return,
     bytes: KVVec<u8>,
@@ -377,7 +383,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Writes the code into the arena.
-    pub(crate) fn write(&mut self) -> core::result::Result<ChainCode, NoCode> {
+    pub(crate) fn write(&mut self) -> core::result::Result<Made, NoCode> {
         let room = Room::new(self.len).map_err(|_| NoCode::NoRoom)?;
         if let Return::Thunk(thunk) = self.way {
             // CAST: The distance, modulo 2^64.
@@ -388,63 +394,124 @@ impl<'a> Draft<'a> {
             return Err(NoCode::Refused);
         }
         // INVARIANT: Just made, checked, written and compared.
-        Ok(ChainCode {
+        Ok(Made {
             code,
             bounds: self.bounds,
         })
     }
 }
 
-fn bounds_of(descriptor: &Descriptor<'_>) -> Option<ChainBounds> {
-    match descriptor {
-        Descriptor::ChainI8 { layers, flip, .. } => ChainBounds::of(layers, *flip),
-        _ => None,
+/// What becomes of sums by such a limit.
+pub(crate) fn function_of(limit: Limit) -> Function {
+    match limit {
+        Limit::None => Function::None,
+        Limit::Zero => Function::Relu,
+        Limit::ZeroToSix => Function::Relu6,
     }
 }
 
-/// Code for a chain in the arena.
+fn bounds_of(descriptor: &Descriptor<'_>) -> Option<Bounds> {
+    // CAST: Widening.
+    let size = |n: u32| n as usize;
+    match *descriptor {
+        Descriptor::ChainI8 { layers, flip, .. } => Bounds::chain_i8(layers, flip),
+        Descriptor::ChainF32 { layers } => Bounds::chain_f32(layers),
+        Descriptor::GemmI8(GemmI8 {
+            n,
+            k,
+            zero,
+            min,
+            max,
+            ..
+        }) => Some(Bounds::GemmI8 {
+            n: size(n),
+            k: size(k),
+            codes: [zero, min, max].map(i32::from),
+        }),
+        Descriptor::GemmF32(GemmF32 {
+            positions,
+            n,
+            k,
+            x_row,
+            y_row,
+            limit,
+        }) => Some(Bounds::GemmF32 {
+            m: size(positions),
+            n: size(n),
+            k: size(k),
+            x_row: size(x_row),
+            y_row: size(y_row),
+            function: function_of(limit),
+        }),
+        Descriptor::CosineF32 { rows, n, eps } => Some(Bounds::CosineF32 {
+            rows: size(rows),
+            n: size(n),
+            eps,
+        }),
+    }
+}
+
+/// Code for a descriptor in the arena.
 ///
 /// # Invariants
 ///
 /// The code was made by [`neural_jit::emit`] for a descriptor with these bounds and instructions of this
 /// CPU, and [`neural_jit::check`] has found nothing in it that is not allowed.
-pub(crate) struct ChainCode {
+pub(crate) struct Made {
     code: Code,
-    bounds: ChainBounds,
+    bounds: Bounds,
 }
 
-impl ChainCode {
+impl Made {
     /// The code.
     pub(crate) fn code(&self) -> &Code {
         &self.code
     }
 
-    /// Runs it; `false`, and nothing happens, if the chain is not one that it is for.
-    pub(crate) fn run(&self, _section: &FpuGuard, chain: &mut Chain<'_>) -> bool {
+    /// Runs it; `false`, and nothing happens, if the call is not one that it is for.
+    pub(crate) fn run(&self, _section: &FpuGuard, call: &mut Call<'_, '_>) -> bool {
         // SAFETY: By the invariants; a section is open.
-        unsafe { generated::chain_i8(self.code.entry(), &self.bounds, chain) }
+        unsafe { generated::run(self.code.entry(), &self.bounds, call) }
     }
 }
 
-/// Where predictions find code for a chain, if there is some at the moment.
+/// Where predictions find code for a descriptor, if there is some at the moment.
 ///
 /// # Invariants
 ///
-/// The entry is null or that of a [`ChainCode`] with these bounds, which is not dropped before a
+/// The entry is null or that of a [`Made`] with these bounds, which is not dropped before a
 /// [`Published`] has made it null.
 pub(crate) struct Place {
     entry: AtomicPtr<()>,
-    bounds: ChainBounds,
+    bounds: Bounds,
+    calls: KVec<Calls>,
 }
+
+/// Calls on one CPU; a line of the cache each.
+#[repr(align(64))]
+struct Calls(AtomicU64);
 
 impl Place {
     /// A place for code for a descriptor.
-    pub(crate) fn new(descriptor: &Descriptor<'_>) -> Option<Self> {
-        Some(Place {
+    ///
+    /// Errors: `EINVAL` when it describes nothing, `ENOMEM`.
+    pub(crate) fn new(descriptor: &Descriptor<'_>) -> Result<Self> {
+        let mut calls = KVec::with_capacity(cpu::nr_cpu_ids(), GFP_KERNEL)?;
+        for _ in 0..cpu::nr_cpu_ids() {
+            calls.push(Calls(AtomicU64::new(0)), GFP_KERNEL)?;
+        }
+        Ok(Place {
             // INVARIANT: Null.
             entry: AtomicPtr::new(core::ptr::null_mut()),
-            bounds: bounds_of(descriptor)?,
+            bounds: bounds_of(descriptor).ok_or(EINVAL)?,
+            calls,
         })
+    }
+
+    /// Calls until now.
+    pub(crate) fn calls(&self) -> u64 {
+        let sum = |sum: u64, Calls(calls): &Calls| sum.wrapping_add(calls.load(Relaxed));
+        self.calls.iter().fold(0, sum)
     }
 
     /// Whether there is code at the moment. Any context.
@@ -452,9 +519,9 @@ impl Place {
         !self.entry.load(Relaxed).is_null()
     }
 
-    /// Does a chain by the code, if there is some and it is for this chain. Any context with a section.
+    /// Makes a call of the code, if there is some and it is for such calls. Any context with a section.
     #[inline]
-    pub(crate) fn run(&self, _section: &FpuGuard, chain: &mut Chain<'_>) -> bool {
+    pub(crate) fn run(&self, _section: &FpuGuard, call: &mut Call<'_, '_>) -> bool {
         // ORDERING: Acquire pairs with the release in `Published::new`: the code was written before.
         let entry = self.entry.load(Acquire);
         if entry.is_null() {
@@ -462,7 +529,12 @@ impl Place {
         }
         // SAFETY: By the invariants; a section is open, in which preemption is off, so that the code
         // stays where it is.
-        unsafe { generated::chain_i8(entry, &self.bounds, chain) }
+        let done = unsafe { generated::run(entry, &self.bounds, call) };
+        if let Some(Calls(calls)) = self.calls.get(cpu::current_cpu()).filter(|_| done) {
+            // Nobody else counts on this CPU while a section is open.
+            calls.store(calls.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+        done
     }
 }
 
@@ -470,13 +542,13 @@ impl Place {
 pub(crate) struct Published {
     place: Arc<Place>,
     /// Dropped after `drop` has made the entry null.
-    code: ChainCode,
+    code: Made,
 }
 
 impl Published {
     /// Puts code into a place for such code. Errors: `EINVAL` when it is for other code, `EBUSY` when
     /// there is some already.
-    pub(crate) fn new(place: Arc<Place>, code: ChainCode) -> Result<Self> {
+    pub(crate) fn new(place: Arc<Place>, code: Made) -> Result<Self> {
         if place.bounds != code.bounds {
             return Err(EINVAL);
         }
@@ -491,7 +563,7 @@ impl Published {
     }
 
     /// The code.
-    pub(crate) fn code(&self) -> &ChainCode {
+    pub(crate) fn code(&self) -> &Made {
         &self.code
     }
 }

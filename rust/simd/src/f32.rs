@@ -28,7 +28,7 @@ const WORD: usize = 4;
 const MOST: usize = 1 << 40;
 
 /// What vector code does: becomes arguments, once every access is known to lie inside a slice.
-trait Layer {
+pub(crate) trait Layer {
     /// The arguments.
     type Args;
 

@@ -17,6 +17,7 @@ use neural_core::int8::{
 use neural_core::plan::{DenseArgs, Kernels, Scalar, SECTION_WORK, TILE_MACS};
 use neural_core::trees::{self, Forest};
 
+use crate::generated::Call;
 use crate::Set;
 
 /// Elements, or multiply-accumulates, of a layer from which vector code is used
@@ -96,11 +97,11 @@ pub trait Section {
         let _ = (place, samples);
     }
 
-    /// Does a chain by code that was made for this place of the plan. Called in an open section; `false`
+    /// Does something by code that was made for this place of the plan. Called in an open section; `false`
     /// if there is none.
     #[inline]
-    fn chain_i8(&self, chain: &mut Chain<'_>) -> bool {
-        let _ = chain;
+    fn generated(&self, call: Call<'_, '_>) -> bool {
+        let _ = call;
         false
     }
 }
@@ -233,7 +234,11 @@ impl<S: Section> Simd<S> {
         let results = layer.m.saturating_mul(layer.outer).saturating_mul(layer.n);
         let macs = results.saturating_mul(row);
         let fits = work <= SECTION_WORK;
-        if !fits || !self.vector(macs, work, |set| set.gemm_i8(&mut layer)) {
+        let done = fits
+            && self.vector(macs, work, |set| {
+                self.section.generated(Call::GemmI8(&mut layer)) || set.gemm_i8(&mut layer)
+            });
+        if !done {
             let each = SCALAR_MAC
                 .saturating_mul(row as u64)
                 .saturating_add(SCALAR_RESULT);
@@ -400,7 +405,7 @@ impl<S: Section> Kernels for Simd<S> {
         // A panel has as many bytes as it has multiply-accumulates, padding included.
         let macs = chain.weights.len();
         fits && self.vector(macs, work as u64, |set| {
-            self.section.chain_i8(&mut chain) || set.chain_i8(&mut chain)
+            self.section.generated(Call::ChainI8(&mut chain)) || set.chain_i8(&mut chain)
         })
     }
 
@@ -555,11 +560,15 @@ impl<S: Section> Kernels for Simd<S> {
     }
 
     fn gemm_f32(&self, mut layer: numbers::Gemm<'_>, work: usize) -> bool {
-        self.numbers(work, |set| set.gemm_f32(&mut layer))
+        self.numbers(work, |set| {
+            self.section.generated(Call::GemmF32(&mut layer)) || set.gemm_f32(&mut layer)
+        })
     }
 
     fn chain_f32(&self, mut chain: numbers::Chain<'_>, work: usize) -> bool {
-        self.numbers(work, |set| set.chain_f32(&mut chain))
+        self.numbers(work, |set| {
+            self.section.generated(Call::ChainF32(&mut chain)) || set.chain_f32(&mut chain)
+        })
     }
 
     fn depthwise_f32(&self, mut layer: numbers::Depthwise<'_>, work: usize) -> bool {
@@ -631,7 +640,9 @@ impl<S: Section> Kernels for Simd<S> {
     }
 
     fn cosine_f32(&self, mut layer: numbers::Cosine<'_>, work: usize) -> bool {
-        self.numbers(work, |set| set.cosine_f32(&mut layer))
+        self.numbers(work, |set| {
+            self.section.generated(Call::CosineF32(&mut layer)) || set.cosine_f32(&mut layer)
+        })
     }
 
     fn aside(&self, work: u64) {

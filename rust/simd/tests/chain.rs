@@ -8,8 +8,8 @@ use neural_core::act::Activation;
 use neural_core::int8;
 use neural_core::nnm::{self, DType, Graph, Limits, Op, OpKind, Tensor, TensorKind, NONE};
 use neural_core::plan::{self, Kernels, Scalar, Step};
-use neural_simd::generated::{self, ChainBounds};
-use neural_simd::{Features, Isa, Section, Set, Simd, SECTION_WORK};
+use neural_simd::generated::{self, Bounds, Call};
+use neural_simd::{Features, Isa, Section, Set, Simd};
 
 struct Random(u64);
 
@@ -182,9 +182,9 @@ extern "C" {
     fn neural_chain_i8_avx2(args: *const core::ffi::c_void);
 }
 
-/// Has code for the chain at one place of a plan.
+/// Has code for the chain at one place of a plan, for this kind of output.
 struct Made {
-    bounds: ChainBounds,
+    flip: bool,
     at: usize,
     place: Cell<usize>,
     done: Cell<u32>,
@@ -205,11 +205,15 @@ impl Section for Made {
         self.place.set(place);
     }
 
-    fn chain_i8(&self, chain: &mut int8::Chain<'_>) -> bool {
+    fn generated(&self, mut call: Call<'_, '_>) -> bool {
         assert_eq!(self.place.get(), self.at);
+        let Call::ChainI8(chain) = &call else {
+            panic!("{call:?}");
+        };
+        let bounds = Bounds::chain_i8(chain.layers, self.flip).unwrap();
         let entry = neural_chain_i8_avx2 as *const ();
         // SAFETY: the function takes every chain with these bounds, and the CPU has AVX2.
-        let done = unsafe { generated::chain_i8(entry, &self.bounds, chain) };
+        let done = unsafe { generated::run(entry, &bounds, &mut call) };
         self.done.set(self.done.get() + u32::from(done));
         done
     }
@@ -229,14 +233,10 @@ fn code_for_a_chain_is_called_for_that_chain() {
         let model = nnm::parse(&file, &Limits::DEFAULT).unwrap();
         let mut steps = vec![Step::EMPTY; model.step_count()];
         let plan = model.plan(&mut steps).unwrap();
-        let mut weights = vec![0; plan.weight_bytes];
-        model.pack(&steps, &plan, &mut weights).unwrap();
-        assert!(plan.chain_layers(&weights, 0).is_none());
-        let (layers, flip) = plan.chain_layers(&weights, SECTION_WORK).unwrap();
-        assert_eq!(flip, i % 4 != 1);
+        let flip = i % 4 != 1;
         let kernels = |flip: bool| {
             let made = Made {
-                bounds: ChainBounds::of(layers, flip).unwrap(),
+                flip,
                 at: plan.chain_place(),
                 place: Cell::new(0),
                 done: Cell::new(0),

@@ -177,14 +177,6 @@ impl Chain {
         weights.get(self.layers..)?.get(..bytes)
     }
 
-    /// The layers of a chain of codes, and whether the last of them gives the output.
-    pub(super) fn codes<'a>(&self, weights: &'a [u8], tile_macs: u64) -> Option<(&'a [u8], bool)> {
-        match self.kind {
-            Kind::Codes => Some((self.written(weights, tile_macs)?, self.to_output)),
-            Kind::Numbers => None,
-        }
-    }
-
     /// Does the steps of the chain for one sample, if the kernels can. Gives how many were done.
     #[inline]
     pub(super) fn run<K: Kernels + ?Sized>(
