@@ -25,6 +25,10 @@ help: ## this list
 demo: ## boot a guest and show the module at work
 	@qemu/demo
 
+.PHONY: demo-jit
+demo-jit: ## boot a guest, see code being generated, take its native times
+	@qemu/demo-jit
+
 .PHONY: check
 check: ## all checks and tests; the last line counts them
 	@qemu/setup

@@ -2,23 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What `make demo` shows, in the guest: a trained network, loaded by modprobe,
-# classifies handwritten digits that it has not seen. Each command is printed
-# before it runs, so that it can be copied.
+# classifies handwritten digits that it has not seen.
 
 # shellcheck source=SCRIPTDIR/model.sh
 . "$(dirname "$0")/tests/model.sh"
+# shellcheck source=SCRIPTDIR/show.sh
+. "$(dirname "$0")/tests/show.sh"
 
-say() {
-	printf '\n== %s\n' "$*"
-}
-
-# Shows a command and runs it; what matters goes on if it fails, but is told.
-run() {
-	printf '# %s\n' "$*"
-	eval "$*" || failed=1
-}
-
-failed=
 say "This is $(uname -sr), Debian's own kernel, in QEMU without hardware support: times here are of no account."
 mkdir -p "$FW"
 say "A network trained with scikit-learn, as ONNX, becomes a model file"
@@ -44,10 +34,7 @@ say "Statistics"
 run "cat $D/network_digits/stats"
 
 run "rmmod neural"
-if [ -n "$failed" ]; then
-	say "Something above has failed."
-	exit 1
-fi
+end_if_failed
 cat <<'END'
 
 == How to go on
