@@ -23,6 +23,12 @@ field() {
 	sed -n "s/^$2: //p" "$1"
 }
 
+# error_kinds NETWORK: the numbers of its errors: of input, context, memory, model,
+# interrupted, config.
+error_kinds() {
+	sed -n 's/^errors_.*: //p' "$D/network_$1/stats" | paste -sd' '
+}
+
 # setting NETWORK KEY: the value of a line "KEY value" in a config file.
 setting() {
 	sed -n "s/^$2 //p" "$D/network_$1/config"

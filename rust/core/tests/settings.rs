@@ -234,6 +234,62 @@ profiling 0
 }
 
 #[test]
+fn the_presets_are_those_of_the_guide() {
+    let presets = [
+        "\
+workload realtime
+cache_timeout 60000
+cache_size 4096
+cache_eviction lru
+simd 1
+jit 1
+numa_policy local
+numa_node 0
+allowed_cpus all
+batch_spread 0
+profiling 0
+",
+        "\
+workload throughput
+cache_timeout 0
+cache_size 0
+cache_eviction fifo
+simd 1
+jit 1
+numa_policy interleave
+numa_node 0
+allowed_cpus all
+batch_spread 32
+profiling 0
+",
+        "\
+workload latency
+cache_timeout 1000
+cache_size 1024
+cache_eviction lru
+simd 1
+jit 1
+numa_policy local
+numa_node 0
+allowed_cpus all
+batch_spread 256
+profiling 0
+",
+    ];
+    for want in presets {
+        let mut settings = Settings {
+            simd: false,
+            ..Settings::default()
+        };
+        let chosen = want.lines().next().unwrap();
+        assert!(settings.apply(&line(chosen).unwrap()));
+        let mut text = String::new();
+        settings.write(&"all", &mut text).unwrap();
+        assert_eq!(text, want);
+    }
+}
+
+#[test]
 fn a_preset_holds_until_a_value_differs() {
     for (workload, preset) in PRESETS {
         let mut settings = Settings {
