@@ -10,7 +10,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 15
+ktap_plan 17
 
 # on NETWORK: the CPUs that have made predictions since the statistics were reset.
 on() {
@@ -83,8 +83,14 @@ refuse "a CPU that is not there is refused" "out of range" write $D/network_digi
 same "and nothing changes" all "$(setting digits allowed_cpus)"
 echo 0 >/sys/devices/system/cpu/cpu3/online
 write $D/network_digits/config "allowed_cpus 3"
+write $D/network_digits/config "reset stats"
+echo 1 >/sys/kernel/tracing/events/neural/neural_predict/enable
 refuse "an allowed CPU that is offline is no error of the caller" "ENXIO" \
 	neuralctl predict digits --input $V/digits_input.npy --batch 1
+echo 0 >/sys/kernel/tracing/events/neural/neural_predict/enable
+same "it is counted as one of the context" "0 1 0 0 0 0" "$(error_kinds digits)"
+same "and traced with its error number" "samples=1 ret=-6" \
+	"$(sed -n 's/.*neural_predict: .* \(samples=.*\)/\1/p' /sys/kernel/tracing/trace)"
 echo 1 >/sys/devices/system/cpu/cpu3/online
 same "when it is back, it works" 3 "$(from 0 digits $V/digits_input.npy --batch 1)"
 rmmod neural

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 12
+ktap_plan 13
 
 make_models
 modprobe neural neural_cache_size=0
@@ -21,6 +21,7 @@ refuse "a cache of more memory than there is" "allocate memory" \
 	write $D/network_wide/config "cache_size 65536"
 t "the reason can be read" grep -q "^memory: no .* bytes for the prediction cache" \
 	$D/network_wide/last_error
+same "it is counted as one of memory" "0 0 1 0 0 0" "$(error_kinds wide)"
 t "nobody was killed for it" kill -0 $victim
 same "and nobody was asked" "" "$(kernel_says oom-kill)"
 kill $victim

@@ -10,7 +10,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 15
+ktap_plan 18
 
 # pages NETWORK NODE WHAT: pages of weights or scratch on a node.
 pages() {
@@ -65,4 +65,13 @@ refuse "a node without memory is refused" "Invalid argument" \
 	write $D/network_large/config "numa_node 7
 numa_policy node"
 t "and nothing has moved" even large
+rmmod neural
+
+taskset -c 0 modprobe neural neural_numa_policy=2 neural_numa_node=1 neural_models=digits
+same "modprobe with neural_numa_policy=2 neural_numa_node=1: all weights are there" "0 $all" \
+	"$(spread digits weights)"
+same "and all scratch" 0 "$(pages digits 0 scratch)"
+rmmod neural
+taskset -c 0 modprobe neural neural_numa_policy=1 neural_models=large
+t "modprobe with neural_numa_policy=1: a network is interleaved" even large
 rmmod neural

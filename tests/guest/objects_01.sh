@@ -11,7 +11,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 17
+ktap_plan 18
 
 # objects CACHE: objects in use, or nothing when there is no such cache.
 objects() {
@@ -28,6 +28,7 @@ modprobe neural
 for cache in neural_network neural_model neural_counters; do
 	t "there is a slab cache $cache" test -n "$(objects $cache)"
 done
+same "there are no objects at first" "0 0" "$(objects neural_network) $(objects neural_model)"
 last=$(($(nproc) - 1))
 taskset -c 0 neuralctl load digits >/dev/null
 taskset -c $last neuralctl load $FW/digits.nnm --name far >/dev/null

@@ -8,11 +8,13 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 35
+ktap_plan 40
 
 make_models
-for bad in neural_numa_policy=3 neural_cache_timeout_ms=x neural_enable_simd=2; do
+for bad in neural_numa_policy=3 neural_numa_node=63 neural_cache_timeout_ms=x neural_enable_simd=2; do
+	kernel_mark
 	refuse "modprobe refuses $bad" "neural" modprobe neural $bad
+	t "and the kernel's log names it" kernel_says "parameter ${bad%=*}: '${bad#*=}' is n"
 done
 modprobe neural
 for p in neural_enable_simd neural_numa_policy neural_numa_node neural_cache_timeout_ms \

@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/model.sh"
 
-ktap_plan 15
+ktap_plan 16
 
 make_models
 modprobe neural neural_models=digits,large
@@ -56,6 +56,7 @@ t "a long batch is interrupted by a signal" kill -TERM $bench
 wait $bench
 same "which was the first, and was cut" "1 1" \
 	"$(field $D/network_large/stats batches) $(field $D/network_large/stats errors_interrupted)"
+same "it is counted as interrupted, once" "0 0 0 0 1 0" "$(error_kinds large)"
 write $D/network_large/config "reset stats"
 neuralctl bench large --seconds 1000 --threads 4 >/dev/null 2>&1 &
 bench=$!
