@@ -318,6 +318,299 @@ static void test_predict(void)
 	free(out);
 }
 
+/* Loads the model as "abuse"; its id, or 0. */
+static uint32_t load_abuse(void)
+{
+	struct neural_load load = load_request("abuse");
+
+	if (!call(NEURAL_IOC_LOAD, &load))
+		return load.id;
+	printf("# %s\n", text);
+	result(false, "the model loads again");
+	return 0;
+}
+
+static struct neural_name name_request(const char *name)
+{
+	struct neural_name request = { .msg = msg() };
+
+	strncpy(request.name, name, sizeof(request.name) - 1);
+	return request;
+}
+
+/* What is asked by name, for one that is asked to be found or to go. */
+static void test_name(const char *what, unsigned long cmd)
+{
+	struct neural_name request;
+	char name[96];
+
+#define SAY(...) (snprintf(name, sizeof(name), __VA_ARGS__), name)
+
+	request = name_request("no_such_net");
+	refused(SAY("%s: a name that is not loaded is named", what), cmd,
+		&request, ENOENT, "no_such_net");
+	request = name_request("a b");
+	refused(SAY("%s: a bad name is refused", what), cmd, &request, EINVAL,
+		"name");
+	request = name_request("");
+	refused(SAY("%s: no name is refused", what), cmd, &request, EINVAL,
+		"name");
+	memset(request.name, 'x', sizeof(request.name));
+	request.msg = msg();
+	refused(SAY("%s: a name without its NUL is refused", what), cmd,
+		&request, EINVAL, "name");
+	request = name_request("abuse");
+	request.reserved = 1;
+	refused(SAY("%s: a reserved field is refused", what), cmd, &request,
+		EINVAL, "reserved");
+	request = name_request("abuse");
+	request.msg.reserved = 1;
+	refused(SAY("%s: so is one in the message", what), cmd, &request,
+		EINVAL, "msg.reserved");
+	refused(SAY("%s: a kernel address gets EFAULT", what), cmd, (void *)BAD,
+		EFAULT, NULL);
+#undef SAY
+}
+
+static void test_names(void)
+{
+	struct neural_name request = name_request("abuse");
+	uint32_t id = load_abuse();
+
+	if (!id)
+		return;
+	result(!call(NEURAL_IOC_FIND, &request) && request.id == id,
+	       "find: a network is found by its name");
+	test_name("find", NEURAL_IOC_FIND);
+	test_name("unload", NEURAL_IOC_UNLOAD);
+	request = name_request("abuse");
+	result(!call(NEURAL_IOC_UNLOAD, &request) && request.id == id,
+	       "unload: the network is still there, and goes");
+	request = name_request("abuse");
+	refused("find: then it is not found", NEURAL_IOC_FIND, &request, ENOENT,
+		"abuse");
+}
+
+static struct neural_list list_request(uint64_t infos, uint32_t capacity)
+{
+	return (struct neural_list){ .msg = msg(),
+				     .infos = infos,
+				     .capacity = capacity };
+}
+
+static void test_list(void)
+{
+	struct neural_info infos[3], untouched;
+	struct neural_list list;
+	struct neural_load load;
+	uint32_t id = load_abuse();
+
+	if (!id)
+		return;
+	load = load_request("abuse_2");
+	result(!call(NEURAL_IOC_LOAD, &load) && load.id > id,
+	       "a network that is loaded later has a higher id");
+
+	list = list_request(BAD, 1);
+	refused("list: a bad address gets EFAULT", NEURAL_IOC_LIST, &list,
+		EFAULT, "infos");
+	list = list_request(0, ~0U);
+	refused("list: so does none", NEURAL_IOC_LIST, &list, EFAULT, "infos");
+	list = list_request(BAD, 0);
+	result(!call(NEURAL_IOC_LIST, &list) && list.count == 2,
+	       "list: without room, networks are counted");
+	memset(infos, 0x55, sizeof(infos));
+	memset(&untouched, 0x55, sizeof(untouched));
+	list = list_request((uintptr_t)infos, 1);
+	result(!call(NEURAL_IOC_LIST, &list) && list.count == 2 &&
+		       infos[0].id == id &&
+		       !memcmp(&infos[1], &untouched, sizeof(untouched)),
+	       "list: of two, one is written where there is room for one");
+	list = list_request((uintptr_t)infos, 3);
+	result(!call(NEURAL_IOC_LIST, &list) && list.count == 2 &&
+		       infos[0].id == id && infos[1].id == load.id &&
+		       !strcmp(infos[1].name, "abuse_2") &&
+		       !memcmp(&infos[2], &untouched, sizeof(untouched)),
+	       "list: with room for three, two are written, by id");
+	list = list_request((uintptr_t)infos, 3);
+	list.msg.reserved = 1;
+	refused("list: a reserved field is refused", NEURAL_IOC_LIST, &list,
+		EINVAL, "msg.reserved");
+	unload("abuse_2");
+	unload("abuse");
+}
+
+/* What the statistics of a network, or of all, are; 0 of everything where they cannot be read. */
+static struct neural_stats stats_of(uint32_t id)
+{
+	struct neural_stats stats = { .msg = msg(), .id = id };
+
+	if (!call(NEURAL_IOC_STATS, &stats))
+		return stats;
+	printf("# %s\n", text);
+	return (struct neural_stats){};
+}
+
+static bool errors_are(const struct neural_stats *stats, const uint64_t *want)
+{
+	bool good = !memcmp(stats->errors, want, sizeof(stats->errors));
+	unsigned int i;
+
+	for (i = 0; !good && i < NEURAL_ERR_KINDS; i++)
+		printf("# errors of kind %u: %llu, expected %llu\n", i,
+		       (unsigned long long)stats->errors[i],
+		       (unsigned long long)want[i]);
+	return good;
+}
+
+static void test_stats(void)
+{
+	static const char bad[] = "cache_size x";
+	uint32_t id = load_abuse();
+	struct neural_stats stats, all, sum;
+	struct neural_info info = info_of(id);
+	struct neural_config config;
+	struct neural_predict p;
+	struct neural_load load;
+	uint64_t errors[NEURAL_ERR_KINDS] = {}, histogram = 0;
+	void *in = calloc(4, 4 * info.input_dim);
+	void *out = calloc(4, 4 * info.output_dim);
+	unsigned int i;
+
+	if (!id)
+		return;
+	stats = stats_of(id);
+	result(stats.id == id && !stats.predictions && !stats.total_ns &&
+		       !stats.p50_ns && stats.memory_bytes,
+	       "stats: of a new network, there is memory only");
+	result(errors_are(&stats, errors), "stats: and no errors");
+	all = stats_of(NEURAL_ID_TOTAL);
+
+	stats = (struct neural_stats){ .msg = msg(), .id = 4000000000U };
+	refused("stats: an unknown id is refused", NEURAL_IOC_STATS, &stats,
+		ENOENT, "id");
+	stats = (struct neural_stats){ .msg = msg(), .id = id, .reserved = 1 };
+	refused("stats: a reserved field is refused", NEURAL_IOC_STATS, &stats,
+		EINVAL, "reserved");
+	stats = (struct neural_stats){ .msg = msg(), .id = id };
+	stats.msg.reserved = 1;
+	refused("stats: so is one in the message", NEURAL_IOC_STATS, &stats,
+		EINVAL, "msg.reserved");
+	refused("stats: a kernel address gets EFAULT", NEURAL_IOC_STATS,
+		(void *)BAD, EFAULT, NULL);
+
+	p = (struct neural_predict){ .msg = msg(),
+				     .id = id,
+				     .count = 4,
+				     .input = (uintptr_t)in,
+				     .output = (uintptr_t)out,
+				     .input_bytes = 4 * info.input_dim,
+				     .output_bytes = 4 * info.output_dim };
+	/* Kept for all of the test. */
+	config = (struct neural_config){
+		.msg = msg(),
+		.id = id,
+		.text = (uintptr_t)"cache_timeout 3600000",
+		.len = 21
+	};
+	result(!call(NEURAL_IOC_CONFIG_SET, &config) &&
+		       !call(NEURAL_IOC_PREDICT_BATCH, &p),
+	       "stats: a batch of four equal samples");
+	stats = stats_of(id);
+	for (i = 0; i < NEURAL_HIST_BUCKETS; i++)
+		histogram += stats.histogram[i];
+	result(stats.predictions == 4 && stats.batches == 1 && histogram == 4,
+	       "stats: are four predictions in one batch");
+	result(stats.cache_hits + stats.cache_misses == 4 &&
+		       stats.cache_misses && !stats.cache_expired,
+	       "stats: and four look-ups");
+	result(stats.total_ns && stats.p50_ns <= stats.p99_ns &&
+		       stats.p99_ns <= stats.p999_ns &&
+		       stats.memory_peak_bytes >= stats.memory_bytes,
+	       "stats: times are in order, the peak is not below what is");
+
+	p.msg = msg();
+	p.count = 0;
+	refused("stats: a request with a wrong count", NEURAL_IOC_PREDICT, &p,
+		EINVAL, "count");
+	errors[NEURAL_ERR_INPUT] = 1;
+	stats = stats_of(id);
+	result(errors_are(&stats, errors), "stats: is an error of the input");
+	load = load_request("abuse");
+	load.size--;
+	refused("stats: a replacement that is damaged", NEURAL_IOC_REPLACE,
+		&load, EBADMSG, "model");
+	errors[NEURAL_ERR_MODEL] = 1;
+	stats = stats_of(id);
+	result(errors_are(&stats, errors), "stats: is an error of the model");
+	config = (struct neural_config){ .msg = msg(),
+					 .id = id,
+					 .text = (uintptr_t)bad,
+					 .len = strlen(bad) };
+	refused("stats: a setting that is none", NEURAL_IOC_CONFIG_SET, &config,
+		EINVAL, "cache_size");
+	errors[NEURAL_ERR_CONFIG] = 1;
+	stats = stats_of(id);
+	result(errors_are(&stats, errors), "stats: is an error of a setting");
+
+	sum = stats_of(NEURAL_ID_TOTAL);
+	result(sum.predictions == all.predictions + 4 &&
+		       sum.batches == all.batches + 1,
+	       "stats: the total has the same predictions");
+	for (i = 0; i < NEURAL_ERR_KINDS; i++)
+		sum.errors[i] -= all.errors[i];
+	result(errors_are(&sum, errors), "stats: and errors");
+	unload("abuse");
+	sum = stats_of(NEURAL_ID_TOTAL);
+	result(sum.predictions == all.predictions + 4,
+	       "stats: and keeps them when the network is unloaded");
+	free(in);
+	free(out);
+}
+
+static void test_replace(void)
+{
+	struct neural_load load;
+	uint32_t id = load_abuse();
+
+	if (!id)
+		return;
+	load = load_request("no_such_net");
+	refused("replace: a name that is not loaded is named",
+		NEURAL_IOC_REPLACE, &load, ENOENT, "no_such_net");
+	load = load_request("");
+	refused("replace: no name is refused", NEURAL_IOC_REPLACE, &load,
+		EINVAL, "name");
+	load = load_request("abuse");
+	load.flags = 0x80;
+	refused("replace: an unknown flag is refused", NEURAL_IOC_REPLACE,
+		&load, EINVAL, "flags");
+	load = load_request("abuse");
+	load.reserved[0] = 1;
+	refused("replace: a reserved field is refused", NEURAL_IOC_REPLACE,
+		&load, EINVAL, "reserved");
+	load = load_request("abuse");
+	load.data = BAD;
+	refused("replace: a bad data address gets EFAULT", NEURAL_IOC_REPLACE,
+		&load, EFAULT, "data");
+	load = load_request("abuse");
+	load.size = 1ULL << 63;
+	refused("replace: an absurd size is refused", NEURAL_IOC_REPLACE, &load,
+		E2BIG, "size");
+	load = load_request("abuse");
+	load.flags = NEURAL_LOAD_FIRMWARE;
+	load.data = 0;
+	load.size = 0;
+	refused("replace: a missing firmware file is named", NEURAL_IOC_REPLACE,
+		&load, ENOENT, "abuse.nnm");
+	result(info_of(id).generation == 1, "replace: nothing was replaced");
+	load = load_request("abuse");
+	result(!call(NEURAL_IOC_REPLACE, &load) && load.id == id &&
+		       info_of(id).generation == 2,
+	       "replace: a good one is taken, under the same id");
+	unload("abuse");
+}
+
 static void test_config(void)
 {
 	static const struct {
@@ -548,6 +841,10 @@ int main(int argc, char **argv)
 	test_numbers();
 	test_load();
 	test_predict();
+	test_names();
+	test_list();
+	test_stats();
+	test_replace();
 	test_config();
 	test_random(atoi(argv[2]));
 	test_race();
