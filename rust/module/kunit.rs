@@ -37,6 +37,8 @@ use crate::{
 
 const ONE: i32 = 1 << 16;
 const DIM: usize = 64;
+/// Outputs of a model that is too costly for a section: above `NEURAL_ATOMIC_MACS`.
+const COSTLY: usize = 520;
 
 /// A model whose outputs are all `2 * k`, the first half from each of its two layers: a mix of two
 /// models shows as an odd sum.
@@ -70,7 +72,11 @@ fn name(text: &str) -> Result<Name> {
 }
 
 fn load(text: &str, k: i32) -> Result<SlabArc<Network>> {
-    let file = image(k, DIM as u32)?;
+    load_dim(text, k, DIM)
+}
+
+fn load_dim(text: &str, k: i32, dim: usize) -> Result<SlabArc<Network>> {
+    let file = image(k, dim as u32)?;
     registry::load(Some(name(text)?), &file).map_err(|failure| failure.errno)
 }
 
@@ -81,9 +87,12 @@ fn unload(text: &str) -> Result {
 
 /// What the network answers: the value of all outputs, or nothing when they differ.
 fn answer(network: &Network) -> Result<Option<i32>> {
-    let mut output = [0u8; 4 * DIM];
+    answer_in(network, &mut [0u8; 4 * DIM])
+}
+
+fn answer_in(network: &Network, output: &mut [u8]) -> Result<Option<i32>> {
     network
-        .predict(&[0u8; 16], &mut output)
+        .predict(&[0u8; 16], output)
         .map_err(|failure| failure.errno)?;
     let mut values = output
         .chunks_exact(4)
@@ -94,12 +103,18 @@ fn answer(network: &Network) -> Result<Option<i32>> {
 
 /// Replaces the model again and again while all CPUs predict; returns (predictions, wrong ones).
 fn replace_under_load(network: &Network, rounds: usize) -> Result<(usize, usize)> {
-    let files = [image(1, DIM as u32)?, image(2, DIM as u32)?];
+    let dim = (network.output_bytes / 4) as u32;
+    let files = [image(1, dim)?, image(2, dim)?];
     let stop = AtomicBool::new(false);
     let (made, wrong) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let predict = || {
+        let Ok(mut output) = KVVec::from_elem(0u8, network.output_bytes, GFP_KERNEL) else {
+            wrong.fetch_add(1, Relaxed);
+            made.fetch_add(1, Relaxed);
+            return;
+        };
         while !stop.load(Relaxed) {
-            if !matches!(answer(network), Ok(Some(2 | 4))) {
+            if !matches!(answer_in(network, &mut output), Ok(Some(2 | 4))) {
                 wrong.fetch_add(1, Relaxed);
             }
             made.fetch_add(1, Relaxed);
@@ -188,6 +203,19 @@ mod tests {
         assert_eq!(wrong, 0);
         assert!(made > 0);
         unload("k_live")
+    }
+
+    #[test]
+    fn nor_does_one_that_may_sleep() -> Result {
+        let network = load_dim("k_costly", 1, COSTLY)?;
+        assert!(network.model().is_some_and(|model| !model.is_atomic()));
+        network
+            .configure(b"cache_size 0")
+            .map_err(|failure| failure.errno)?;
+        let (made, wrong) = replace_under_load(&network, 20)?;
+        assert_eq!(wrong, 0);
+        assert!(made > 0);
+        unload("k_costly")
     }
 
     #[test]

@@ -12,6 +12,7 @@
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/firmware.h>
+#include <linux/hardirq.h>
 #include <linux/hrtimer.h>
 #include <linux/interrupt.h>
 #include <linux/irq_work.h>
@@ -243,6 +244,82 @@ static void all_contexts_give_the_same_answer(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ret, 0);
 	KUNIT_EXPECT_EQ(test, memcmp(out, want, sizeof(out)), 0);
 	drop(test, nn, "t_ctx");
+}
+
+/* As an NMI would: the kernel takes this CPU to be in one. */
+static int predict_in_nmi(struct neural_network *nn, s32 *in, s32 *out)
+{
+	unsigned long flags;
+	int ret;
+
+	local_irq_save(flags);
+	__nmi_enter();
+	ret = neural_network_predict(nn, in, out);
+	__nmi_exit();
+	local_irq_restore(flags);
+	return ret;
+}
+
+static void no_prediction_is_made_in_an_nmi(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_nmi");
+	s32 in[IN], want[OUT], out[OUT];
+
+	if (!holds(test, nn))
+		return;
+	fill_input(in, IN, 9);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, want), 0);
+	memset(out, 0x55, sizeof(out));
+	/* Not even from the cache. */
+	KUNIT_EXPECT_EQ(test, predict_in_nmi(nn, in, out), -EBUSY);
+	KUNIT_EXPECT_EQ(test, out[0], 0x55555555);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(nn, in, out), 0);
+	KUNIT_EXPECT_EQ(test, memcmp(out, want, sizeof(out)), 0);
+	drop(test, nn, "t_nmi");
+}
+
+struct search {
+	struct irq_work irq_work;
+	const char *name;
+	struct neural_network *found;
+};
+
+static void search_in_hardirq(struct irq_work *work)
+{
+	struct search *search = container_of(work, struct search, irq_work);
+
+	search->found = neural_network_get(search->name);
+}
+
+static struct neural_network *get_in_hardirq(const char *name)
+{
+	struct search search = { .name = name };
+
+	search.irq_work = IRQ_WORK_INIT_HARD(search_in_hardirq);
+	irq_work_queue(&search.irq_work);
+	irq_work_sync(&search.irq_work);
+	return search.found;
+}
+
+static void a_network_is_found_in_a_hard_interrupt(struct kunit *test)
+{
+	struct neural_network *nn = make(test, "t_irq");
+	struct neural_network *found;
+	s32 in[IN], out[OUT];
+
+	if (!holds(test, nn))
+		return;
+	found = get_in_hardirq("t_irq");
+	if (!holds(test, found == nn))
+		return;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(get_in_hardirq("t_no")), -ENOENT);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(get_in_hardirq("t no")), -EINVAL);
+	/* What was found there is a reference like others. */
+	drop(test, nn, "t_irq");
+	fill_input(in, IN, 10);
+	KUNIT_EXPECT_EQ(test, neural_network_predict(found, in, out), 0);
+	neural_network_put(found);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(get_in_hardirq("t_irq")), -ENOENT);
 }
 
 struct storm {
@@ -513,6 +590,63 @@ a_batch_of_any_size_gives_the_codes_of_single_ones(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, bad, 0);
 	drop_codes(test, codes, "t_codes_sizes");
+}
+
+/* The samples of codes_any_q16. */
+#define ANY_IN 8
+#define ANY_OUT 40
+#define ANY 16
+
+/* Loads a model file over that of a network. */
+static int replace_by(struct neural_network *nn, const char *path)
+{
+	struct device *dev = root_device_register("neural_test");
+	const struct firmware *fw;
+	int ret;
+
+	if (IS_ERR(dev))
+		return PTR_ERR(dev);
+	ret = request_firmware(&fw, path, dev);
+	if (!ret) {
+		ret = neural_network_replace(nn, fw->data, fw->size);
+		release_firmware(fw);
+	}
+	root_device_unregister(dev);
+	return ret;
+}
+
+/* How many samples of the model codes_any_q16 the network does not answer as that does. */
+static unsigned int other_answers(struct neural_network *nn,
+				  s32 in[ANY][ANY_IN], s32 known[ANY][ANY_OUT])
+{
+	unsigned int i, other = 0;
+	s32 out[ANY_OUT];
+
+	for (i = 0; i < ANY; i++)
+		other += neural_network_predict(nn, in[i], out) ||
+			 memcmp(out, known[i], sizeof(out));
+	return other;
+}
+
+static void a_model_is_replaced_by_one_of_the_same_shape(struct kunit *test)
+{
+	static const u32 dims[] = { ANY_IN, ANY_OUT };
+	static s32 in[ANY][ANY_IN], known[ANY][ANY_OUT];
+	struct neural_network *any = NULL, *nn;
+	int ret = read_known(&any, "t_any", "codes_any_q16", in, sizeof(in),
+			     known, sizeof(known));
+
+	nn = neural_network_create("t_replace", dims, 2, RELU, 11);
+	if (!holds(test, !ret && !IS_ERR(nn)))
+		return;
+	drop(test, any, "t_any");
+	KUNIT_EXPECT_EQ(test, other_answers(nn, in, known), ANY);
+	/* Another shape is refused, and nothing changes. */
+	KUNIT_EXPECT_EQ(test, replace_by(nn, "neural/codes_mlp.nnm"), -EINVAL);
+	KUNIT_EXPECT_EQ(test, other_answers(nn, in, known), ANY);
+	KUNIT_EXPECT_EQ(test, replace_by(nn, "neural/codes_any_q16.nnm"), 0);
+	KUNIT_EXPECT_EQ(test, other_answers(nn, in, known), 0);
+	drop(test, nn, "t_replace");
 }
 
 /* Samples that are no whole number of words. */
@@ -1026,6 +1160,19 @@ static void memory_lies_on_the_node_that_was_asked_for(struct kunit *test)
 		nodes++;
 	}
 	KUNIT_EXPECT_NE(test, nodes, 0);
+	/* Whoever boots a machine of several nodes looks for it. */
+	kunit_info(test, "nodes that memory was taken from: %u\n", nodes);
+}
+
+static void memory_follows_the_parameters_without_a_node(struct kunit *test)
+{
+	void *mem = neural_alloc_numa(PAGE_SIZE, NEURAL_NODE_POLICY);
+
+	if (!holds(test, mem))
+		return;
+	kunit_info(test, "node by the parameters: %d\n",
+		   page_to_nid(vmalloc_to_page(mem)));
+	neural_free_numa(mem);
 }
 
 /* ---- Throughput, last --------------------------------------------------------------------- */
@@ -1138,10 +1285,13 @@ static struct kunit_case neural_capi_cases[] = {
 	KUNIT_CASE(a_reference_outlives_the_unload),
 	KUNIT_CASE(bad_arguments_get_their_errno),
 	KUNIT_CASE(all_contexts_give_the_same_answer),
+	KUNIT_CASE(no_prediction_is_made_in_an_nmi),
+	KUNIT_CASE(a_network_is_found_in_a_hard_interrupt),
 	KUNIT_CASE(interrupts_do_not_disturb_the_prediction_they_interrupt),
 	KUNIT_CASE(a_costly_network_needs_a_caller_that_may_sleep),
 	KUNIT_CASE(codes_are_counted_in_bytes),
 	KUNIT_CASE(a_batch_of_any_size_gives_the_codes_of_single_ones),
+	KUNIT_CASE(a_model_is_replaced_by_one_of_the_same_shape),
 	KUNIT_CASE(samples_of_codes_lie_without_gaps),
 	KUNIT_CASE(codes_are_the_same_in_all_contexts),
 	KUNIT_CASE(interrupts_predict_codes_over_a_batch_of_codes),
@@ -1153,6 +1303,7 @@ static struct kunit_case neural_capi_cases[] = {
 	KUNIT_CASE(work_is_done_on_an_allowed_cpu),
 	KUNIT_CASE(a_batch_gives_what_single_predictions_give),
 	KUNIT_CASE(memory_lies_on_the_node_that_was_asked_for),
+	KUNIT_CASE(memory_follows_the_parameters_without_a_node),
 	KUNIT_CASE(throughput),
 	{}
 };
