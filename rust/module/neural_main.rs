@@ -23,6 +23,8 @@ mod kunit_f32;
 #[cfg(NEURAL_KUNIT)]
 mod kunit_jit;
 #[cfg(NEURAL_KUNIT)]
+mod kunit_scalar;
+#[cfg(NEURAL_KUNIT)]
 mod kunit_simd;
 mod model;
 mod network;
