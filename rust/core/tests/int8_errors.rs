@@ -875,3 +875,27 @@ fn networks_that_cost_too_much_are_refused() {
     let bytes = 241 * (65536 + 12 + 16 * 65536);
     limit(&net, "weight bytes", bytes, Limits::DEFAULT.max_bytes);
 }
+
+#[test]
+fn windows_that_sum_up_too_many_codes_are_refused() {
+    let params = [-128, 127, pair([1; 2]), pair([1; 2])];
+    let conv = |columns: u32| {
+        let (x, w) = ([128, 257, 2], [1, 128, columns, 2]);
+        products(OpKind::Conv2d, &x, &w, &[1, 258 - columns, 1], &params)
+    };
+    let depthwise = |columns: u32| {
+        let (x, w) = ([256, 257, 1], [256, columns, 1]);
+        let y = [1, 258 - columns, 1];
+        products(OpKind::DepthwiseConv2d, &x, &w, &y, &params)
+    };
+    for (right, wrong) in [(conv(256), conv(257)), (depthwise(256), depthwise(257))] {
+        let fault = Fault::Limit {
+            field: "inputs of a result",
+            have: 65_792,
+            max: 65_536,
+        };
+        let line = "inputs of a result: 65792, at most 65536 allowed";
+        let change = |net: &mut Codes| *net = wrong.net;
+        refuse(&right.net, change, Place::Op(0), fault, Class::TooBig, line);
+    }
+}
