@@ -295,6 +295,14 @@ impl Facts {
         }
     }
 
+    /// What the constants of both layers allow.
+    pub fn and(self, other: Self) -> Self {
+        Facts {
+            left: self.left || other.left,
+            narrow: self.narrow && other.narrow,
+        }
+    }
+
     /// A bit for each of them.
     fn bits(self) -> u64 {
         u64::from(self.left) | u64::from(self.narrow) << 1

@@ -201,15 +201,21 @@ impl Learner<'_> {
         }
     }
 
-    /// Keeps a call, the first one of its place.
+    /// Keeps a call, the first one of its place. Code of that place is used for others of the same shape,
+    /// too, which are other rows of the same layer: so it may rely on what the constants of all allow.
     fn keep(&self, call: &Call<'_, '_>) -> Option<()> {
         let place = self.place.get();
         let mut learnt = self.learnt.try_borrow_mut().ok()?;
-        if learnt.iter().any(|learnt| learnt.place == place) {
-            return None;
-        }
+        let first = learnt.iter_mut().find(|learnt| learnt.place == place);
         let work = self.work(call)?;
-        learnt.push_within_capacity(Learnt { place, work }).ok()
+        match (first.map(|learnt| &mut learnt.work), &work) {
+            (None, _) => learnt.push_within_capacity(Learnt { place, work }).ok(),
+            (Some(Work::GemmI8 { gemm, .. }), Work::GemmI8 { gemm: other, .. }) => {
+                gemm.facts = gemm.facts.and(other.facts);
+                Some(())
+            }
+            _ => None,
+        }
     }
 }
 
