@@ -42,7 +42,10 @@ guest: ## one guest test: TEST=affinity_01, KERNEL=kunit for the other kernel
 modules: ## build neural.ko (KDIR=/path for another kernel)
 	@$(find_kdir) || exit 1; \
 	if [ -n "$$kdir" ]; then \
-		mkdir -p build && $(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) modules; \
+		grep -qs '^CONFIG_RUST=y' "$$kdir/include/config/auto.conf" || \
+			{ echo "neural: $$kdir is no build of a kernel with Rust (CONFIG_RUST)" >&2; exit 1; }; \
+		[ "$$(cat $(out)/.kdir 2>/dev/null)" = "$$kdir" ] || rm -rf $(out); \
+		mkdir -p $(out) && echo "$$kdir" >$(out)/.kdir && $(MAKE) -C "$$kdir" M=$(CURDIR) MO=$(out) modules; \
 	else \
 		qemu/build stock; \
 	fi

@@ -59,6 +59,8 @@ need_space() {
 	local kib
 
 	mkdir -p "$CACHE" 2>/dev/null || die "cannot create $CACHE: set NEURAL_CACHE to a writable directory"
+	# It may be removed as a whole.
+	: >"$CACHE/.neural-kmod"
 	kib=${NEURAL_FREE_KIB:-$(df -Pk "$CACHE" | awk 'NR == 2 { print $4 }')}
 	[ "$kib" -ge $(($1 * 1024 * 1024)) ] ||
 		die "$((kib / 1048576)) GB free in $CACHE, $1 GB needed: free some, or set NEURAL_CACHE to another disk"

@@ -12,7 +12,10 @@
 #include <linux/types.h>
 #include <uapi/linux/neural.h>
 
-/* Elements of a vector from which vector code is used, where it exists. */
+/*
+ * Multiply-accumulates of a network from which vector code is used at the earliest; what the
+ * measurement at load found is crossover_macs in the debugfs file isa.
+ */
 #define NEURAL_SIMD_THRESHOLD 64
 
 /* Alignment of weights, scratch and the module's own objects, in bytes. */
@@ -214,12 +217,12 @@ int neural_network_configure(struct neural_network *nn, const char *line);
  * may not sleep, it waits for an interrupt there, so it must hold no lock that
  * others take with interrupts off. A network of single precision needs a section for vector code:
  * there is none in a hard interrupt that interrupts one, a softirq or code with softirqs off.
- * Return: 0; -EAGAIN when the network is too costly for a caller that may not sleep; -EXDEV when
- * the CPU is not allowed and the caller cannot wait for another one; -ENXIO when no allowed CPU is
- * online; -EBUSY from an NMI or from within a prediction; -EINTR when the caller was killed during
- * a costly one, or got a signal while it waited; -EOPNOTSUPP from a network of single precision
- * where vector code may not run or is switched off; -EINVAL for a NULL pointer, or when @output
- * overlaps @input.
+ * Return: 0; -EAGAIN when the network is too costly for a caller that may not sleep, or needs more
+ * than 64 KiB of scratch memory; -EXDEV when the CPU is not allowed and the caller cannot wait for
+ * another one; -ENXIO when no allowed CPU is online; -EBUSY from an NMI or from within a
+ * prediction; -EINTR when the caller was killed during a costly one, or got a signal while it
+ * waited; -EOPNOTSUPP from a network of single precision where vector code may not run or is
+ * switched off; -EINVAL for a NULL pointer, or when @output overlaps @input.
  */
 int neural_network_predict(struct neural_network *nn, const void *input,
 			   void *output);

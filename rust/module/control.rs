@@ -86,7 +86,10 @@ fn write<T: AsBytes>(arg: usize, value: &T) -> Result {
 }
 
 fn fault(what: &str) -> impl Fn(Error) -> Failure + '_ {
-    move |error| failure!(error, Input, "{what}: address cannot be read or written")
+    move |error| match error {
+        ENOMEM => failure!(ENOMEM, Memory, "memory: no room for {what}"),
+        _ => failure!(error, Input, "{what}: address cannot be read or written"),
+    }
 }
 
 fn tell(msg: &Msg, line: &Line) {

@@ -289,13 +289,13 @@ pub(crate) fn limits() -> nnm::Limits {
 /// `count` steps that a plan has yet to be made in.
 #[inline(never)]
 fn empty_steps(count: usize) -> Outcome<KVVec<Step>> {
-    let no_memory = |_| Failure::memory("the plan", count);
+    let no_memory = |_| Failure::memory("the plan", count * core::mem::size_of::<Step>());
     let mut steps = KVVec::with_capacity(count, GFP_KERNEL).map_err(no_memory)?;
     for _ in 0..count {
         // From where it lies: a step is too large for the stack.
         steps
             .extend_from_slice(&[Step::EMPTY], GFP_KERNEL)
-            .map_err(|_| Failure::memory("the plan", count))?;
+            .map_err(|_| Failure::memory("the plan", count * core::mem::size_of::<Step>()))?;
     }
     Ok(steps)
 }
@@ -394,10 +394,10 @@ impl Model {
         generation: u32,
     ) -> Outcome<SlabArc<Self>> {
         let mut steps = KVVec::with_capacity(self.steps.len(), GFP_KERNEL)
-            .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
+            .map_err(|_| Failure::memory("the plan", core::mem::size_of_val(&*self.steps)))?;
         steps
             .extend_from_slice(&self.steps, GFP_KERNEL)
-            .map_err(|_| Failure::memory("the plan", self.steps.len()))?;
+            .map_err(|_| Failure::memory("the plan", core::mem::size_of_val(&*self.steps)))?;
         let mut weights = NodeBuf::new(self.plan.weight_bytes, spread.weights())
             .map_err(|_| Failure::memory("weights", self.plan.weight_bytes))?;
         let from = self.weights.as_slice().chunks(COPY_BYTES);

@@ -176,9 +176,11 @@ fn spread_of(policy: NumaPolicy, node: u32) -> Spread {
     }
 }
 
-fn check_node(settings: &Settings) -> Outcome {
+/// Whether the node has memory, if it is one that was asked for: node 0, which nobody asked for, need not have any.
+fn check_node(settings: &Settings, asked: bool) -> Outcome {
     let node = i32::try_from(settings.numa_node).unwrap_or(-1);
-    if !cpu::node_has_memory(node) {
+    let counts = asked || settings.numa_policy == NumaPolicy::Node;
+    if counts && !cpu::node_has_memory(node) {
         return Err(failure!(
             EINVAL,
             Config,
@@ -215,7 +217,7 @@ impl Network {
     #[inline(never)]
     pub(crate) fn new(id: u32, name: Name, file: &nnm::Model<'_>) -> Outcome<SlabArc<Self>> {
         let settings = default_settings();
-        check_node(&settings)?;
+        check_node(&settings, false)?;
         let spread = spread_of(settings.numa_policy, settings.numa_node);
         let model = Model::new(file, spread, id, 1)?;
         let (input_bytes, output_bytes) = (model.plan().input_bytes, model.plan().output_bytes);

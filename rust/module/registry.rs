@@ -173,19 +173,20 @@ pub(crate) fn by_name(name: &Name) -> Outcome<SlabArc<Network>> {
 
 fn copy_of(table: Option<&Table>, room: usize) -> Outcome<KVVec<SlabArc<Network>>> {
     let old = table.map_or(&[][..], |table| &table.networks);
-    let no_memory = |_| Failure::memory("the table of networks", 8 * old.len());
+    let bytes = (old.len() + room) * core::mem::size_of::<SlabArc<Network>>();
+    let no_memory = |_| Failure::memory("the table of networks", bytes);
     let mut networks = KVVec::with_capacity(old.len() + room, GFP_KERNEL).map_err(no_memory)?;
     for network in old {
         networks
             .push(network.clone(), GFP_KERNEL)
-            .map_err(|_| Failure::memory("the table of networks", 8 * old.len()))?;
+            .map_err(|_| Failure::memory("the table of networks", bytes))?;
     }
     Ok(networks)
 }
 
 fn table_of(networks: KVVec<SlabArc<Network>>) -> Outcome<Arc<Table>> {
     Arc::new(Table { networks }, GFP_KERNEL)
-        .map_err(|_| Failure::memory("the table of networks", 64))
+        .map_err(|_| Failure::memory("the table of networks", core::mem::size_of::<Table>()))
 }
 
 /// Keeps the line of a request that was refused, for the debugfs file `last_error`, and counts it:

@@ -119,6 +119,8 @@ fn parse_cpus(list: &str) -> Outcome<Allowed> {
         if error == ENOMEM {
             return Failure::memory("allowed_cpus", list.len());
         }
+        // A number too large for the kernel's parser is out of range as well.
+        let error = if error == EOVERFLOW { ERANGE } else { error };
         failure!(
             error,
             Config,

@@ -12,6 +12,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/ctype.h>
 #include <linux/kernel.h>
 #include <linux/moduleparam.h>
 #include <linux/nodemask.h>
@@ -47,9 +48,15 @@ static void param_refuse(const struct kernel_param *kp, const char *value,
 			 const char *why)
 {
 	char line[sizeof(error_line)];
+	char *c;
 
 	scnprintf(line, sizeof(line), "parameter %s: '%.*s' %s", kp->name,
 		  (int)strcspn(value, "\n"), value, why);
+	/* What a terminal would take for a command is only shown. */
+	for (c = line; *c; c++) {
+		if (!isascii(*c) || !isprint(*c))
+			*c = '?';
+	}
 	pr_err("%s\n", line);
 	spin_lock(&error_lock);
 	strscpy(error_line, line, sizeof(error_line));

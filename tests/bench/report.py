@@ -139,7 +139,7 @@ def works(results: Results) -> str:
     goals = [row[-3] for row in rows if row[-3]]
     header = ["work", "type", *results.isas, "best peer", "ratio", "goal", "met", "bound", "share"]
     met = f"{goals.count('yes')} of {len(goals)} goals are met"
-    return f"{grid(header, rows)}\n\n{met}, {goals.count('-')} are of works that could not be computed."
+    return f"{grid(header, rows)}\n\n{met}; {goals.count('-')} could not be measured."
 
 
 def peers(results: Results) -> str:
@@ -273,9 +273,9 @@ def machine(results: Results) -> str:
 
 
 def icount(results: Results) -> str:
-    """Instructions of a prediction in the kernel."""
+    """Instructions of a prediction in the kernel, and bytes of a network."""
     rows = [[name, *(f"{int(count):,}" for count in counts)] for name, *counts in results.data["icount"][1:]]
-    return grid(["network", "computed", "from the cache"], rows)
+    return grid(["network", "computed", "from the cache", "bytes", "with a cache"], rows)
 
 
 TABLES = {

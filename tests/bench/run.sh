@@ -13,13 +13,14 @@
 #
 # CARGO: a cargo of this machine to use instead of the build root's.
 # NEURAL_DATA: a directory that has models of MLPerf Tiny, ad01 and kws, as .tflite; without it their works have no times.
-# Everything is kept in ${XDG_CACHE_HOME:-~/.cache}/neural-kmod; results of the last run are in its directory bench.
+# NEURAL_CACHE: where everything is kept, else ${XDG_CACHE_HOME:-~/.cache}/neural-kmod; results of the last run are in
+# its directory bench.
 # Exit status: 0, 4 when Python is missing (skipped), another one when something failed.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/neural-kmod
+cache=${NEURAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/neural-kmod}
 work=$cache/bench
 mkdir -p "$work"
 

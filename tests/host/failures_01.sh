@@ -50,7 +50,7 @@ says_one_line() {
 	fi
 }
 
-ktap_plan 10
+ktap_plan 12
 says_one_line "no root" "needs root" \
 	env PATH="$(machine_where id 'echo 1000')" "$top/qemu/mkroot"
 says_one_line "no apt" "no apt here" \
@@ -65,6 +65,11 @@ says_one_line "a mirror that lacks a package" "the mirror lacks bindgen rustc: "
 	env PATH="$(machine_where mmdebstrap 'echo "E: Unable to locate package rustc" >&2
 		echo "E: Package '"'bindgen'"' has no installation candidate" >&2
 		exit 100')" "$top/qemu/mkroot"
+says_one_line "a kernel without Rust" "$work is no build of a kernel with Rust" \
+	sh -c 'make -s -C "$0" KDIR="$1" modules 2>&1 >/dev/null | grep -v "^make" >&2; exit 1' "$top" "$work"
+mkdir "$work/other"
+says_one_line "a cache that is none is not removed" "nothing was removed" \
+	env NEURAL_CACHE="$work/other" "$top/qemu/uncache"
 says_one_line "no such option" "unknown option" \
 	"$top/qemu/boot" --nosuch
 

@@ -10,7 +10,7 @@
 # cannot make one.
 set -eu
 
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/neural-kmod
+cache=${NEURAL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/neural-kmod}
 mkdir -p "$cache"
 
 version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || {

@@ -107,7 +107,7 @@ impl Network {
         let old = control.settings;
         let mut new = old;
         change.apply_to(&mut new);
-        check_node(&new)?;
+        check_node(&new, new.numa_node != old.numa_node)?;
         let spread = spread_of(new.numa_policy, new.numa_node);
 
         // All that can fail comes first.

@@ -361,7 +361,7 @@ pub(crate) unsafe extern "C" fn neural_network_predict(
     input: *const c_void,
     output: *mut c_void,
 ) -> c_int {
-    if input.is_null() || output.is_null() {
+    if nn.is_null() || input.is_null() || output.is_null() {
         return EINVAL.to_errno();
     }
     // SAFETY: By this function's requirements.

@@ -6,7 +6,10 @@
 //! module could be unloaded under an open one; so this wraps the C interface itself. Removing a
 //! directory waits for who is inside a file's callback. Context: task, may sleep.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::{
+    cell::Cell,
+    sync::atomic::Ordering::Relaxed, //
+};
 
 use kernel::{
     bindings,
@@ -106,11 +109,12 @@ impl Drop for Dir {
     }
 }
 
-struct Shown<'a>(&'a Entry);
+/// What a file shows, and whether something of it could not be made: the kernel's formatting does not pass that on.
+struct Shown<'a>(&'a Entry, Cell<bool>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.show(f)
+        self.0.show(f).inspect_err(|_| self.1.set(true))
     }
 }
 
@@ -138,7 +142,11 @@ unsafe extern "C" fn show(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int
     }
     // SAFETY: The caller gives a valid `seq_file`.
     let seq = unsafe { SeqFile::from_raw(seq) };
-    seq_print!(seq, "{}", Shown(entry));
+    let shown = Shown(entry, Cell::new(false));
+    seq_print!(seq, "{}", shown);
+    if shown.1.get() {
+        return ENOMEM.to_errno();
+    }
     0
 }
 
