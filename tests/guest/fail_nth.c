@@ -478,7 +478,7 @@ int main(int argc, char **argv)
 			"usage: fail_nth MODEL.nnm, with the module and fault injection\n");
 		return 2;
 	}
-	printf("KTAP version 1\n# script: fault_01\n1..23\n");
+	printf("KTAP version 1\n# script: fault_01\n1..24\n");
 	base = load_of("base");
 	if (ioctl(dev, NEURAL_IOC_LOAD, &base)) {
 		printf("Bail out! %s\n", text);
@@ -508,6 +508,7 @@ int main(int argc, char **argv)
 	each_file("read stats.json", BASE "stats.json");
 	each_file("read config", BASE "config");
 	each_file("read layers", BASE "layers");
+	each_file("read numa", BASE "numa");
 	each_file("read cpus", BASE "cpus");
 	each("write config", ALLOCATES | CHANGES, open_config, do_write_config);
 	each_file("read a parameter", CACHE_SIZE);
