@@ -37,6 +37,11 @@ machine_where() {
 }
 
 # says_one_line NAME TEXT COMMAND...: it fails with TEXT in the one line it says.
+# Make without what it says of its own when a command fails.
+make_quietly() {
+	make -s -C "$top" "$@" 2> >(grep -v '^make' >&2)
+}
+
 says_one_line() {
 	local name=$1 text=$2 out rc=0
 
@@ -66,7 +71,7 @@ says_one_line "a mirror that lacks a package" "the mirror lacks bindgen rustc: "
 		echo "E: Package '"'bindgen'"' has no installation candidate" >&2
 		exit 100')" "$top/qemu/mkroot"
 says_one_line "a kernel without Rust" "$work is no build of a kernel with Rust" \
-	sh -c 'make -s -C "$0" KDIR="$1" modules 2>&1 >/dev/null | grep -v "^make" >&2; exit 1' "$top" "$work"
+	make_quietly KDIR="$work" modules
 mkdir "$work/other"
 says_one_line "a cache that is none is not removed" "nothing was removed" \
 	env NEURAL_CACHE="$work/other" "$top/qemu/uncache"
