@@ -8,8 +8,8 @@
 . "$(dirname "$0")/model.sh"
 
 make_models
-requests=100000
-[ ! -e /sys/kernel/debug/kmemleak ] || requests=20000
+requests=50000
+[ ! -e /sys/kernel/debug/kmemleak ] || requests=10000
 modprobe neural
 uapi_abuse $FW/digits.nnm $requests
 status=$?

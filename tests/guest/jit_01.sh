@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # Generated code: made for a network that predicts a lot, with the same answers before and after, under
 # changes of everything that it depends on, and gone with the module.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # A thousand times load, replace, unload: no memory stays behind. On the kunit
 # kernel, which does fewer rounds, kmemleak looks when the guest ends.

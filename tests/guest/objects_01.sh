@@ -58,8 +58,8 @@ t "nor slab caches" sh -c "! grep -q neural /proc/slabinfo"
 
 timeout 120 open_race &
 race=$!
-rounds=40
-[ ! -e /sys/kernel/debug/kmemleak ] || rounds=10
+rounds=15
+[ ! -e /sys/kernel/debug/kmemleak ] || rounds=5
 t "the module comes and goes while the device is being opened" \
 	module_cycle "$(modinfo -n neural)" "neural_models=digits neural_force_isa=scalar" $rounds
 t "the module is gone" sh -c "! grep -q '^neural ' /proc/modules"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # The profile: off, sampled and exact, for one network and for all; what the
 # files in debugfs show of it, and what neuralctl does.
@@ -53,8 +53,7 @@ same "the network has the same" "$(row $D/hotspots GEMV_Q16 128x64)" "$(row $N/h
 same "another one has nothing" "lost: 0" "$(sed 1d $D/network_codes_mlp/hotspots)"
 t "JSON has the same" grep -q '"network":"digits","operation":"GEMV_Q16","dims":\[128,64\],"calls":5,' $N/hotspots.json
 t "and null for what no hardware counts" grep -q '"cache_misses":null,"tlb_misses":null,"instructions":null' $D/hotspots.json
-same "stacks are folded" "digits;GEMV_Q16 128x64 $(row $D/hotspots GEMV_Q16 128x64 | cell 4)" \
-	"$(sed -n 1p $D/hotspots.folded)"
+t "stacks are folded" grep -qx "digits;GEMV_Q16 128x64 $(row $D/hotspots GEMV_Q16 128x64 | cell 4)" $D/hotspots.folded
 
 write $N/config "profiling 0"
 rows 3

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# kernel: both
+# kernel: either
 #
 # Vector code: chosen, forced, switched off and on while predictions run, with
 # the same answers; sections are counted, and the longest is measured.

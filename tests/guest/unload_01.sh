@@ -25,7 +25,7 @@ refuse "which can then not be read" "" cat <&3
 refuse "rmmod while it is still open is refused" "temporarily unavailable" rmmod neural
 exec 3<&-
 rounds=50
-[ ! -e /sys/kernel/debug/kmemleak ] || rounds=15
+[ ! -e /sys/kernel/debug/kmemleak ] || rounds=8
 for _ in $(seq $rounds); do
 	neuralctl load digits >/dev/null 2>&1 &
 	neuralctl load digits >/dev/null 2>&1

@@ -38,6 +38,7 @@ machine_where() {
 
 # says_one_line NAME TEXT COMMAND...: it fails with TEXT in the one line it says.
 # Make without what it says of its own when a command fails.
+# shellcheck disable=SC2317 # called by says_one_line
 make_quietly() {
 	make -s -C "$top" "$@" 2> >(grep -v '^make' >&2)
 }
